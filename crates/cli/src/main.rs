@@ -1,0 +1,3 @@
+//! The quantlens command.
+
+fn main() {}

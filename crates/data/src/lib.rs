@@ -1,0 +1,1 @@
+//! Image decoding, Pillow-exact preprocessing and data set readers of quantlens.

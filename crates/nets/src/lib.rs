@@ -1,0 +1,1 @@
+//! torchvision's networks built from safetensors, for quantlens.

@@ -1,0 +1,1 @@
+//! The study pipeline of quantlens: records, stages and tables.

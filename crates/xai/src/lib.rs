@@ -1,0 +1,1 @@
+//! EigenCAM, pair difference and activation statistics of quantlens.

@@ -1,0 +1,1 @@
+//! The default networks of quantlens.
