@@ -1,1 +1,26 @@
-//! EigenCAM, pair difference and activation statistics of quantlens.
+//! Explanations of quantlens: EigenCAM and its signs, the map at input size, the difference of a pair of maps, and
+//! statistics of activations.
+//!
+//! Pure functions over tensors and slices: nothing here runs a network. Every formula names its source; the order of
+//! every sum is fixed, so that results do not depend on threads.
+
+#![forbid(unsafe_code)]
+
+mod colormap;
+mod eigen;
+mod eigencam;
+mod error;
+mod histogram;
+mod map;
+mod pair;
+mod sign;
+mod stats;
+
+pub use colormap::{jet, overlay};
+pub use eigencam::EigenCam;
+pub use error::Error;
+pub use histogram::{BINS, dice, dice_counts, entropy_of_counts, mean_activation_histogram};
+pub use map::{cam_map, grey, resize_bilinear, rmse};
+pub use pair::PairDifference;
+pub use sign::SignPolicy;
+pub use stats::ActivationStats;

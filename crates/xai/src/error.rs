@@ -1,0 +1,65 @@
+//! The crate's error.
+
+use std::fmt;
+
+/// What can be wrong with activations or with what is asked of them.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The tensor is not one activation of one image with at least one element.
+    Shape {
+        /// The tensor's shape, as text.
+        found: String,
+    },
+    /// The tensor has the wrong layout or type.
+    Tensor(quantlens_tensor::Error),
+    /// An activation is infinite, or so large that its square is.
+    NotFinite,
+    /// The policy `lapack` was asked for a matrix whose LAPACK sign is not known.
+    LapackSign {
+        /// Channels of the activation.
+        channels: usize,
+        /// Positions, height times width.
+        positions: usize,
+    },
+    /// Unknown name of a sign policy.
+    UnknownPolicy(String),
+    /// Two slices that belong together differ in length, or a size is zero.
+    Length {
+        /// What the length is of.
+        what: &'static str,
+        /// Length that was needed.
+        expected: usize,
+        /// Length that was given.
+        found: usize,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shape { found } => {
+                write!(f, "expected the activation of one image, [1, c, h, w] or [1, h, w, c], found shape {found}")
+            }
+            Self::Tensor(e) => write!(f, "activation: {e}"),
+            Self::NotFinite => f.write_str("activation has infinite or overflowing values: EigenCAM is not defined"),
+            Self::LapackSign { channels, positions } => write!(
+                f,
+                "sign policy lapack needs at least 1.7 channels a position (LAPACK's sign depends on the data otherwise): \
+                 found {channels} channels for {positions} positions; choose mean or peak, or a layer with a smaller map"
+            ),
+            Self::UnknownPolicy(name) => {
+                write!(f, "unknown sign policy {name:?}: choose lapack, mean, peak, or random:SEED")
+            }
+            Self::Length { what, expected, found } => write!(f, "{what}: expected {expected} values, found {found}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<quantlens_tensor::Error> for Error {
+    fn from(e: quantlens_tensor::Error) -> Self {
+        Self::Tensor(e)
+    }
+}
