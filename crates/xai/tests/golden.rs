@@ -1,5 +1,7 @@
 //! EigenCAM, maps and statistics against NumPy's SVD, OpenCV's resize and torch: tools/golden_xai.py made golden.txt.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 use quantlens_tensor::{Layout, Quant, Tensor};
 use quantlens_xai::{ActivationStats, EigenCam, SignPolicy, cam_map, grey};
 
