@@ -2,7 +2,46 @@
 //!
 //! The only crate with `unsafe`. Everything here works on slices (NHWC activations, one image); shapes, names and
 //! quantization metadata live in the crates above.
+//!
+//! # How it is laid out
+//! - [`scalar`](mod@scalar): every op in its plainest form. These are the specification: integers on every other
+//!   instruction set equal theirs bit for bit.
+//! - `x86/`: the same kernels for x86-64 instruction sets; other architectures get a folder beside it.
+//! - [`conv`](mod@conv): geometry, the kernel descriptors, and which one serves a shape on an [`Isa`].
+//! - [`Requantize`], [`Lut`], [`AddU8`], [`MulU8`] hold the constants of PyTorch's int8 arithmetic, computed once, in
+//!   the order of operations that PyTorch uses ([`Numerics`]).
+//!
+//! # Panics
+//! `run` methods and plain functions assert the lengths of the slices they get: those follow from a plan, never from
+//! a user. Everything that comes from a file (scales, zero points, geometry) is checked by a constructor that
+//! returns an [`Error`].
 
+mod buffer;
+pub mod conv;
+mod elementwise;
+mod error;
+mod isa;
+mod lut;
+mod mean;
+mod pool;
 mod quant;
+mod requantize;
+pub mod scalar;
+mod team;
 
-pub use quant::{Numerics, QParams};
+pub use buffer::{AlignedBuf, Element};
+pub use conv::{Activation, Conv2d, ConvF32, ConvU8, KernelInfo, KernelOp, LinearF32, LinearU8, kernels};
+pub use elementwise::{AddU8, MulU8};
+pub use error::Error;
+pub use isa::Isa;
+pub use lut::{Lut, apply_lut, lut_hardsigmoid, lut_hardswish, lut_relu, lut_requantize, lut_requantize_then_relu};
+pub use mean::{global_avg_pool_u8, mean_u8};
+pub use pool::Pool2d;
+pub use quant::{Numerics, QParams, dequantize_f32, quantize_u8};
+pub use requantize::Requantize;
+pub use scalar::channels::{channel_shuffle, concat_channels, slice_channels};
+pub use scalar::float::{
+    add_f32, global_avg_pool_f32, hardsigmoid_f32, hardswish_f32, mean_f32, mul_f32, relu_f32, relu6_f32, softmax_f32,
+};
+pub use scalar::pool::{avg_pool_f32, avg_pool_u8, max_pool_f32, max_pool_u8};
+pub use team::Team;

@@ -1,0 +1,130 @@
+//! Memory aligned to a cache line, so that a vector load of packed weights never crosses one.
+
+use std::alloc::{self, Layout};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use crate::Lut;
+
+/// Alignment of every [`AlignedBuf`], in bytes.
+const ALIGN: usize = 64;
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for u8 {}
+    impl Sealed for i8 {}
+    impl Sealed for i16 {}
+    impl Sealed for i32 {}
+    impl Sealed for f32 {}
+}
+
+/// Types whose all-zero bytes are their zero, and which a table may map.
+pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + 'static {
+    /// The element after a u8 table; types other than u8 have none and stay as they are.
+    fn mapped(self, lut: &Lut) -> Self {
+        let _ = lut;
+        self
+    }
+}
+
+impl Element for u8 {
+    fn mapped(self, lut: &Lut) -> Self {
+        lut[usize::from(self)]
+    }
+}
+impl Element for i8 {}
+impl Element for i16 {}
+impl Element for i32 {}
+impl Element for f32 {}
+
+/// A slice on the heap, aligned to 64 bytes and zeroed when made. Its length is fixed.
+#[derive(Debug)]
+pub struct AlignedBuf<T: Element> {
+    ptr: NonNull<T>,
+    len: usize,
+}
+
+impl<T: Element> AlignedBuf<T> {
+    /// `len` zeros.
+    ///
+    /// # Panics
+    /// If `len` elements are more than `isize::MAX` bytes. Aborts, as `Vec` does, when memory runs out.
+    pub fn new(len: usize) -> Self {
+        let Some(layout) = Self::layout(len) else { panic!("a buffer of {len} elements exceeds the address space") };
+        if layout.size() == 0 {
+            return Self { ptr: NonNull::dangling(), len };
+        }
+        // SAFETY: the layout's size is not 0.
+        let ptr = unsafe { alloc::alloc_zeroed(layout) };
+        match NonNull::new(ptr.cast::<T>()) {
+            Some(ptr) => Self { ptr, len },
+            None => alloc::handle_alloc_error(layout),
+        }
+    }
+
+    /// A copy of `data`.
+    pub fn from_slice(data: &[T]) -> Self {
+        let mut buffer = Self::new(data.len());
+        buffer.copy_from_slice(data);
+        buffer
+    }
+
+    fn layout(len: usize) -> Option<Layout> {
+        let bytes = len.checked_mul(size_of::<T>())?;
+        Layout::from_size_align(bytes, ALIGN).ok()
+    }
+}
+
+impl<T: Element> Drop for AlignedBuf<T> {
+    fn drop(&mut self) {
+        if let Some(layout) = Self::layout(self.len).filter(|layout| layout.size() > 0) {
+            // SAFETY: `new` allocated `ptr` with this same layout, as it depends on `len` alone, and a size above 0.
+            unsafe { alloc::dealloc(self.ptr.as_ptr().cast(), layout) }
+        }
+    }
+}
+
+impl<T: Element> Deref for AlignedBuf<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `ptr` is aligned and points to `len` elements (or is dangling with 0 bytes to read), initialized
+        // to zeros by `new`, which are valid values of every `Element`.
+        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Element> DerefMut for AlignedBuf<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`; `&mut self` makes the access unique.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Element> Clone for AlignedBuf<T> {
+    fn clone(&self) -> Self {
+        Self::from_slice(self)
+    }
+}
+
+// SAFETY: the buffer owns its memory as a `Vec` does, and `Element` implies `Send`.
+unsafe impl<T: Element> Send for AlignedBuf<T> {}
+// SAFETY: shared access gives `&[T]` alone, and `Element` implies `Sync`.
+unsafe impl<T: Element> Sync for AlignedBuf<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aligned_zeroed_and_writable() {
+        for len in [0, 1, 63, 64, 65] {
+            let mut buffer = AlignedBuf::<f32>::new(len);
+            assert!(buffer.iter().all(|&x| x == 0.0) && buffer.len() == len);
+            assert!(len == 0 || (buffer.as_ptr() as usize).is_multiple_of(64));
+            buffer.fill(1.5);
+            assert_eq!(&*buffer.clone(), vec![1.5; len].as_slice());
+        }
+        assert_eq!(&*AlignedBuf::from_slice(&[3_u8, 4]), [3, 4]);
+    }
+}

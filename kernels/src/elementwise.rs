@@ -1,0 +1,124 @@
+//! int8 sums and products of two tensors.
+
+use crate::quant::Rounding;
+use crate::{Error, Numerics, QParams};
+
+/// Elementwise sum of two quantized tensors.
+#[derive(Debug, Clone)]
+pub struct AddU8(Add);
+
+#[derive(Debug, Clone)]
+enum Add {
+    /// fbgemm: in f32.
+    Float { a: QParams, b: QParams, inverse: f32, rounding: Rounding },
+    /// qnnpack: in fixed point.
+    Fixed { a: i32, b: i32, bias: i32, shift: u32, zero_point: i32, low: i32 },
+}
+
+impl AddU8 {
+    /// Constants for inputs `a` and `b`; where `relu`, nothing is below the output's zero point.
+    ///
+    /// - fbgemm: `rne((da + db) * (1 / so)) + zo`, da and db the real values.
+    /// - qnnpack: with `m` = the larger of `sa / so` and `sb / so`, both ratios times `2^(21 - floor(log2 m))` are
+    ///   rounded to integers; the sum of the products is shifted back, ties away from zero, plus zo.
+    ///
+    /// # Errors
+    /// [`Error::Quant`] for an unusable scale, or (qnnpack) a ratio outside 2^-10 .. 2^8, which QNNPACK refuses too.
+    pub fn new(numerics: Numerics, a: QParams, b: QParams, out: QParams, relu: bool) -> Result<Self, Error> {
+        a.check("add: first input")?;
+        b.check("add: second input")?;
+        out.check("add: output")?;
+        match numerics {
+            Numerics::Fbgemm => {
+                let rounding = Rounding::new(out.zero_point, relu);
+                Ok(Self(Add::Float { a, b, inverse: 1.0 / out.scale, rounding }))
+            }
+            Numerics::Qnnpack => Self::fixed(a, b, out, relu),
+        }
+    }
+
+    fn fixed(a: QParams, b: QParams, out: QParams, relu: bool) -> Result<Self, Error> {
+        let (ratio_a, ratio_b) = (a.scale / out.scale, b.scale / out.scale);
+        let larger = ratio_a.max(ratio_b);
+        if !(2.0_f32.powi(-10)..2.0_f32.powi(8)).contains(&larger) {
+            let message =
+                format!("add: scales {}, {} (inputs) and {} (output) are too far apart", a.scale, b.scale, out.scale);
+            return Err(Error::Quant(message));
+        }
+        // The exponent field of a normal f32 is floor(log2) + 127.
+        let shift = 21 + 127 - (larger.to_bits() >> 23);
+        let fixed = |ratio: f32| (ratio * 2.0_f32.powi(shift as i32)).round_ties_even() as i32;
+        let (fixed_a, fixed_b) = (fixed(ratio_a), fixed(ratio_b));
+        let bias = -(fixed_a * i32::from(a.zero_point) + fixed_b * i32::from(b.zero_point));
+        let zero_point = i32::from(out.zero_point);
+        let low = if relu { zero_point } else { 0 };
+        Ok(Self(Add::Fixed { a: fixed_a, b: fixed_b, bias, shift, zero_point, low }))
+    }
+
+    /// Adds.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn run(&self, a: &[u8], b: &[u8], out: &mut [u8]) {
+        assert!(a.len() == b.len() && a.len() == out.len(), "int8 add: lengths");
+        let pairs = out.iter_mut().zip(a.iter().zip(b));
+        match self.0 {
+            Add::Float { a, b, inverse, rounding } => pairs.for_each(|(out, (&qa, &qb))| {
+                *out = rounding.round((a.dequantize(qa) + b.dequantize(qb)) * inverse);
+            }),
+            Add::Fixed { a, b, bias, shift, zero_point, low } => pairs.for_each(|(out, (&qa, &qb))| {
+                // Both factors are at most 2^22, so that the sum stays below 2^31.
+                let sum = bias + a * i32::from(qa) + b * i32::from(qb);
+                // Half, less one for negative sums: ties go away from zero.
+                let rounded = (sum + (1 << (shift - 1)) + (sum >> 31)) >> shift;
+                *out = (rounded + zero_point).clamp(low, 255) as u8;
+            }),
+        }
+    }
+}
+
+/// Elementwise product of two quantized tensors; the second may have one value a channel.
+#[derive(Debug, Clone)]
+pub struct MulU8 {
+    a: i32,
+    b: i32,
+    multiplier: f32,
+    rounding: Rounding,
+}
+
+impl MulU8 {
+    /// Constants for inputs `a` and `b`: `rne(f32((qa - za) * (qb - zb)) * (sa * sb * (1 / so))) + zo`, for either
+    /// engine.
+    ///
+    /// # Errors
+    /// [`Error::Quant`] for an unusable scale or product of scales.
+    pub fn new(numerics: Numerics, a: QParams, b: QParams, out: QParams) -> Result<Self, Error> {
+        let _ = numerics;
+        a.check("mul: first input")?;
+        b.check("mul: second input")?;
+        out.check("mul: output")?;
+        let multiplier = a.scale * b.scale * (1.0 / out.scale);
+        if !(multiplier.is_finite() && multiplier > 0.0) {
+            let (sa, sb, so) = (a.scale, b.scale, out.scale);
+            return Err(Error::Quant(format!("mul: {sa} * {sb} / {so} (scales) leaves the range of f32")));
+        }
+        let rounding = Rounding::new(out.zero_point, false);
+        Ok(Self { a: i32::from(a.zero_point), b: i32::from(b.zero_point), multiplier, rounding })
+    }
+
+    /// Multiplies; `b` has the length of `a`, or `channels` factors, one a channel.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn run(&self, a: &[u8], b: &[u8], out: &mut [u8], channels: usize) {
+        assert_eq!(a.len(), out.len(), "int8 mul: input and output lengths");
+        let period = if b.len() == a.len() { a.len() } else { channels };
+        assert!(b.len() == period && (period == 0 || a.len().is_multiple_of(period)), "int8 mul: factors");
+        for (out, a) in out.chunks_mut(period.max(1)).zip(a.chunks(period.max(1))) {
+            for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
+                let product = (i32::from(a) - self.a) * (i32::from(b) - self.b);
+                *out = self.rounding.round(product as f32 * self.multiplier);
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! From the i32 sums of an int8 convolution to its u8 outputs.
+
+use crate::error::check_len;
+use crate::quant::{Rounding, check_scale};
+use crate::{Error, Numerics, QParams};
+
+/// The epilogue of an int8 convolution or linear layer, for either engine's arithmetic:
+///
+/// `q = clamp(rne((f32(acc + bias_i32[c]) + bias_f32[c]) * multiplier[c]) + zero_point, low, 255)`
+///
+/// where `acc` is the sum of `q_x * q_w` over all taps, padding included (padded taps hold the input's zero point);
+/// `bias_i32` takes the input's zero point out again. `low` is the output's zero point where a ReLU is fused, else 0.
+#[derive(Debug, Clone)]
+pub struct Requantize {
+    pub(crate) bias_i32: Vec<i32>,
+    pub(crate) bias_f32: Vec<f32>,
+    pub(crate) multiplier: Vec<f32>,
+    pub(crate) zero_point: u8,
+    pub(crate) relu: bool,
+    pub(crate) x_zero_point: u8,
+}
+
+impl Requantize {
+    /// Constants in the order of operations of `numerics`.
+    ///
+    /// - `x`, `out`: quantization of input and output. `weight_scales`: one, or one an output channel.
+    /// - `bias`: real values, one an output channel. `weight_sums`: sums of each output channel's weights
+    ///   ([`crate::Conv2d::weight_sums`]).
+    /// - fbgemm keeps the bias in f32: `bias / (sx * sw)` with scales per channel, `bias * (1 / (sx * sw))` with one
+    ///   scale; multiplier `(sx * sw) / so`.
+    /// - qnnpack rounds it to i32: `rne(bias * (1 / (sx * sw)))`; multiplier `(sw * sx) * (1 / so)`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where lengths differ; [`Error::Quant`] where a scale is not finite and positive, or a bias
+    /// or multiplier leaves the range of f32 or i32.
+    pub fn new(
+        numerics: Numerics,
+        x: QParams,
+        weight_scales: &[f32],
+        bias: &[f32],
+        weight_sums: &[i32],
+        out: QParams,
+        relu: bool,
+    ) -> Result<Self, Error> {
+        x.check("input")?;
+        out.check("output")?;
+        let channels = bias.len();
+        check_len("sums of weights", channels, weight_sums.len())?;
+        if weight_scales.len() != 1 {
+            check_len("weight scales", channels, weight_scales.len())?;
+        }
+        let mut made = Self {
+            bias_i32: Vec::with_capacity(channels),
+            bias_f32: Vec::with_capacity(channels),
+            multiplier: Vec::with_capacity(channels),
+            zero_point: out.zero_point,
+            relu,
+            x_zero_point: x.zero_point,
+        };
+        for channel in 0..channels {
+            let sw = weight_scales[if weight_scales.len() == 1 { 0 } else { channel }];
+            check_scale(sw, "weight")?;
+            let correction = weight_sums[channel].wrapping_mul(-i32::from(x.zero_point));
+            let constants = constants(numerics, x.scale, sw, weight_scales.len() == 1, bias[channel], out.scale);
+            let (bias_i32, bias_f32, multiplier) = constants.ok_or_else(|| {
+                let (b, sx, so) = (bias[channel], x.scale, out.scale);
+                Error::Quant(format!("channel {channel}: bias {b} with scales {sx} (input), {sw} (weight), {so} (output) leaves the range of the arithmetic"))
+            })?;
+            made.bias_i32.push(bias_i32.wrapping_add(correction));
+            made.bias_f32.push(bias_f32);
+            made.multiplier.push(multiplier);
+        }
+        Ok(made)
+    }
+
+    /// Number of output channels.
+    pub fn channels(&self) -> usize {
+        self.multiplier.len()
+    }
+
+    /// Rounding and clamping of the outputs.
+    pub(crate) fn rounding(&self) -> Rounding {
+        Rounding::new(self.zero_point, self.relu)
+    }
+
+    /// The output of one sum. Sums may wrap, as the engines' do.
+    #[inline(always)]
+    pub(crate) fn apply(&self, rounding: Rounding, channel: usize, acc: i32) -> u8 {
+        let acc = acc.wrapping_add(self.bias_i32[channel]) as f32;
+        rounding.round((acc + self.bias_f32[channel]) * self.multiplier[channel])
+    }
+}
+
+/// Bias as i32, bias as f32, multiplier of one channel; none where one is not finite.
+fn constants(numerics: Numerics, sx: f32, sw: f32, per_tensor: bool, bias: f32, so: f32) -> Option<(i32, f32, f32)> {
+    let product = sx * sw;
+    let (bias_i32, bias_f32, multiplier) = match numerics {
+        Numerics::Fbgemm => {
+            let scaled = if per_tensor { bias * (1.0 / product) } else { bias / product };
+            (0, scaled, product / so)
+        }
+        Numerics::Qnnpack => {
+            let rounded = (bias * (1.0 / product)).round_ties_even();
+            // i32::MAX is no f32; 2^31 - 128 is the largest one below it.
+            if !(-2_147_483_648.0..=2_147_483_520.0).contains(&rounded) {
+                return None;
+            }
+            (rounded as i32, 0.0, product * (1.0 / so))
+        }
+    };
+    (bias_f32.is_finite() && multiplier.is_finite() && multiplier > 0.0).then_some((bias_i32, bias_f32, multiplier))
+}
