@@ -76,19 +76,10 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=UserWarning)
     args = parse()
     source = read_source(args)
-    description = modelfile.Description(
-        network=source.network,
-        precision=source.precision,
-        classes=class_list(modelfile.class_count(source.tensors), args.classes),
-        source=source.name,
-        source_sha256=source.sha256,
-        arguments=source.arguments,
-        cam_layer=args.cam_layer,
-        twin=twin_id(args.twin),
-        licence=args.licence or source.licence or "not stated",
-    )
-    if source.preprocess:
-        description.preprocess = source.preprocess
+    classes = class_list(modelfile.class_count(source.tensors), args.classes)
+    description = source.description(classes, twin_id(args.twin))
+    description.cam_layer = args.cam_layer
+    description.licence = args.licence or source.licence
     print(modelfile.write_model(args.out, source.tensors, description))
 
 

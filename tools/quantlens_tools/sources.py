@@ -6,7 +6,7 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -32,8 +32,39 @@ class Source:
     tensors: Tensors
     name: str
     sha256: str
-    preprocess: dict[str, Any] | None = None
-    licence: str | None = None
+    preprocess: dict[str, Any] = field(default_factory=lambda: dict(modelfile.IMAGENET_PREPROCESS))
+    licence: str = "not stated"
+
+    def description(self, classes: list[str], twin: str | None) -> modelfile.Description:
+        """What the model file will say."""
+        return modelfile.Description(
+            network=self.network,
+            precision=self.precision,
+            classes=classes,
+            source=self.name,
+            source_sha256=self.sha256,
+            arguments=self.arguments,
+            preprocess=self.preprocess,
+            twin=twin,
+            licence=self.licence,
+        )
+
+
+@dataclass
+class Loaded:
+    """A torch model rebuilt from a state dict, ready to run."""
+
+    network: str
+    precision: str
+    arguments: dict[str, Any]
+    model: torch.nn.Module
+    name: str = ""
+    sha256: str = ""
+
+    def source(self, half: bool = False) -> Source:
+        """Its tensors; `half` stores float weights as f16."""
+        tensors = float_tensors(self.model, half) if self.precision == "f32" else converted_tensors(self.model)
+        return Source(self.network, self.precision, self.arguments, tensors, self.name, self.sha256)
 
 
 def from_torchvision(name: str, precision: str, weights: str, half: bool) -> Source:
@@ -42,13 +73,13 @@ def from_torchvision(name: str, precision: str, weights: str, half: bool) -> Sou
     try:
         entry = models.get_model_weights(registered)[weights]
     except (ValueError, KeyError) as error:
-        raise ToolError(f"torchvision {models.__name__} has no weights {weights!r} for {registered}: {error}") from error
+        raise ToolError(f"torchvision has no weights {weights!r} for {registered}: {error}") from error
     try:
         state = entry.get_state_dict(progress=True, check_hash=True)
     except (URLError, OSError) as error:
         raise ToolError(f"cannot download {entry.url}: {error}; fetch it elsewhere and use --checkpoint") from error
     cached = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(entry.url)
-    source = from_state_dict(state, name, {}, half)
+    source = from_state_dict(state, name, {}).source(half)
     source.name = f"torchvision {entry}"
     source.sha256 = modelfile.file_sha256(cached)
     source.preprocess = _preprocess(entry.transforms())
@@ -58,27 +89,29 @@ def from_torchvision(name: str, precision: str, weights: str, half: bool) -> Sou
 
 def from_file(path: Path, name: str | None, arguments: dict[str, Any], half: bool) -> Source:
     """A checkpoint or a TorchScript file; the network is recognized by its shapes unless named."""
-    if _is_torchscript(path):
-        source = torchscript.read(path, name, arguments, half)
-        found = Source(source.network, source.precision, source.arguments, source.tensors, "", "")
-    else:
-        found = from_state_dict(_load_state_dict(path, name), name, arguments, half)
-    found.name, found.sha256 = path.name, modelfile.file_sha256(path)
-    return found
+    if not _is_torchscript(path):
+        return model_from_file(path, name, arguments).source(half)
+    found = torchscript.read(path, name, arguments, half)
+    digest = modelfile.file_sha256(path)
+    return Source(found.network, found.precision, found.arguments, found.tensors, path.name, digest)
 
 
-def from_state_dict(state: dict[str, Any], name: str | None, arguments: dict[str, Any], half: bool) -> Source:
-    """A float, converted or QAT state dict; which of them it is shows in its keys."""
+def model_from_file(path: Path, name: str | None = None, arguments: dict[str, Any] | None = None) -> Loaded:
+    """The torch model of a checkpoint file."""
+    loaded = from_state_dict(_load_state_dict(path, name), name, arguments or {})
+    loaded.name, loaded.sha256 = path.name, modelfile.file_sha256(path)
+    return loaded
+
+
+def from_state_dict(state: dict[str, Any], name: str | None, arguments: dict[str, Any]) -> Loaded:
+    """The model of a float, converted or QAT state dict; which of them it is shows in its keys."""
     name = name or recognize(conv_shapes(state))
     arguments = {"num_classes": classes_of(state)} | arguments
     if any(key.endswith("_packed_params") for key in state):
-        model, precision = _converted(state, name, arguments), "int8"
-    elif any(".fake_quant_enabled" in key or ".activation_post_process." in key for key in state):
-        model, precision = _from_qat(state, name, arguments), "int8"
-    else:
-        model, precision = _load(build_float(name, arguments), state, name), "f32"
-    tensors = float_tensors(model, half) if precision == "f32" else converted_tensors(model)
-    return Source(name, precision, arguments, tensors, "", "")
+        return Loaded(name, "int8", arguments, _converted(state, name, arguments))
+    if any(key.endswith(".fake_quant_enabled") for key in state):
+        return Loaded(name, "int8", arguments, _from_qat(state, name, arguments))
+    return Loaded(name, "f32", arguments, _load(build_float(name, arguments), state, name))
 
 
 def _converted(state: dict[str, Any], name: str, arguments: dict[str, Any]) -> torch.nn.Module:
