@@ -11,6 +11,9 @@ use quantlens_kernels::{Numerics, QParams};
 pub struct TensorId(usize);
 
 impl TensorId {
+    /// The input of every graph.
+    pub(crate) const INPUT: Self = Self(0);
+
     /// Position in [`Graph::tensors`].
     pub fn index(self) -> usize {
         self.0
@@ -141,6 +144,32 @@ pub enum Op {
     Hardsigmoid,
 }
 
+impl Op {
+    /// The op's name in step lists and messages, for example `conv` or `add_relu`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Quantize => "quantize",
+            Self::Dequantize => "dequantize",
+            Self::Conv(conv) if conv.relu => "conv_relu",
+            Self::Conv(_) => "conv",
+            Self::Linear(_) => "linear",
+            Self::MaxPool(_) => "max_pool",
+            Self::AdaptiveAvgPool => "avg_pool",
+            Self::Mean => "mean",
+            Self::Add { relu: false } => "add",
+            Self::Add { relu: true } => "add_relu",
+            Self::Mul => "mul",
+            Self::Concat => "concat",
+            Self::SliceChannels { .. } => "slice",
+            Self::ChannelShuffle { .. } => "shuffle",
+            Self::Relu => "relu",
+            Self::Relu6 => "relu6",
+            Self::Hardswish => "hardswish",
+            Self::Hardsigmoid => "hardsigmoid",
+        }
+    }
+}
+
 /// An operation with its tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
@@ -191,7 +220,7 @@ impl Graph {
 
     /// The input.
     pub fn input(&self) -> TensorId {
-        TensorId(0)
+        TensorId::INPUT
     }
 
     /// The output: f32 logits, one a class.
@@ -202,6 +231,11 @@ impl Graph {
     /// The tensor with this name or alias.
     pub fn find(&self, name: &str) -> Option<TensorId> {
         self.names.get(name).copied()
+    }
+
+    /// Every name and alias, with its tensor.
+    pub(crate) fn names(&self) -> &HashMap<String, TensorId> {
+        &self.names
     }
 }
 
@@ -220,15 +254,15 @@ impl GraphBuilder {
             numerics,
             tensors: vec![input],
             nodes: Vec::new(),
-            names: HashMap::from([("input".to_string(), TensorId(0))]),
-            output: TensorId(0),
+            names: HashMap::from([("input".to_string(), TensorId::INPUT)]),
+            output: TensorId::INPUT,
         };
         Self { graph }
     }
 
     /// The graph's input.
     pub fn input(&self) -> TensorId {
-        TensorId(0)
+        TensorId::INPUT
     }
 
     /// Adds an op whose output is named `name` and quantized as `quant` says; returns the output.

@@ -1,0 +1,75 @@
+//! From ops to steps: leaves out what no output needs, and merges activations into the convolution or linear layer before them.
+
+use quantlens_kernels::Activation;
+
+use crate::graph::{Graph, Node, Op, TensorId};
+
+/// A step to be: a node of the graph, with the activation that follows it where the two are one step.
+#[derive(Debug)]
+pub(super) struct Draft<'g> {
+    pub(super) node: &'g Node,
+    pub(super) activation: Activation,
+    /// The node's output, or that of the activation.
+    pub(super) output: TensorId,
+}
+
+/// The steps that compute the tensors in `wanted` (taps and the output), in order. With `merge`, the output of a
+/// float convolution or linear layer is fused away where an activation is its only reader and it is not in `kept` (wanted, or an
+/// entry).
+pub(super) fn steps<'g>(graph: &'g Graph, wanted: &[bool], kept: &[bool], merge: bool) -> Vec<Draft<'g>> {
+    let nodes = graph.nodes();
+    let needed = needed_nodes(graph, wanted);
+    let mut readers = vec![Vec::new(); graph.tensors().len()];
+    for (i, node) in nodes.iter().enumerate().filter(|(i, _)| needed[*i]) {
+        node.inputs.iter().for_each(|id| readers[id.index()].push(i));
+    }
+    let mut merged = vec![false; nodes.len()];
+    let mut drafts = Vec::new();
+    for (i, node) in nodes.iter().enumerate().filter(|(i, _)| needed[*i]) {
+        if merged[i] {
+            continue;
+        }
+        let mut draft = Draft { node, activation: Activation::None, output: node.output };
+        let reader = match &readers[node.output.index()][..] {
+            &[reader] if merge && can_merge(graph, node, kept) => Some(reader),
+            _ => None,
+        };
+        if matches!(&node.op, Op::Conv(conv) if conv.relu) {
+            draft.activation = Activation::Relu;
+        } else if let Some((reader, activation)) = reader.and_then(|r| Some((r, activation_of(&nodes[r].op)?))) {
+            merged[reader] = true;
+            draft.activation = activation;
+            draft.output = nodes[reader].output;
+        }
+        drafts.push(draft);
+    }
+    drafts
+}
+
+/// Which nodes lead to a wanted tensor.
+fn needed_nodes(graph: &Graph, wanted: &[bool]) -> Vec<bool> {
+    let mut tensors = wanted.to_vec();
+    let mut needed = vec![false; graph.nodes().len()];
+    for (i, node) in graph.nodes().iter().enumerate().rev() {
+        if tensors[node.output.index()] {
+            needed[i] = true;
+            node.inputs.iter().for_each(|id| tensors[id.index()] = true);
+        }
+    }
+    needed
+}
+
+fn can_merge(graph: &Graph, node: &Node, kept: &[bool]) -> bool {
+    matches!(node.op, Op::Conv(_) | Op::Linear(_))
+        && graph.tensor(node.output).quant.is_none()
+        && !kept[node.output.index()]
+}
+
+fn activation_of(op: &Op) -> Option<Activation> {
+    match op {
+        Op::Relu => Some(Activation::Relu),
+        Op::Relu6 => Some(Activation::Relu6),
+        Op::Hardswish => Some(Activation::Hardswish),
+        _ => None,
+    }
+}

@@ -1,0 +1,300 @@
+//! Runs a plan: one arena, one thread team, nothing allocated by a run.
+
+use std::fmt;
+use std::sync::Arc;
+
+use quantlens_kernels::Team;
+use quantlens_tensor::{DType, Data, Layout, Quant, Tensor};
+
+use crate::buffers::Buffers;
+use crate::graph::TensorId;
+use crate::plan::{Place, Plan, PlanInner};
+use crate::profile::{Profile, Recorder};
+use crate::{Error, QParams};
+
+/// Runs a [`Plan`]. A session owns its activations and threads; the packed weights are shared with all sessions of the
+/// plan. Running allocates nothing; [`Session::tap`] and errors do.
+pub struct Session {
+    plan: Arc<PlanInner>,
+    team: Team,
+    buffers: Buffers,
+    /// By tensor: set by the caller of this run.
+    given: Vec<bool>,
+    /// By tensor: asked for, or read by a step that runs.
+    needed: Vec<bool>,
+    /// By tensor: holds a value of the last run.
+    computed: Vec<bool>,
+    /// By step: runs in this run.
+    active: Vec<bool>,
+    recorder: Recorder,
+}
+
+impl Session {
+    pub(crate) fn new(plan: Arc<PlanInner>) -> Self {
+        let (tensors, steps) = (plan.tensors.len(), plan.steps.len());
+        Self {
+            team: Team::new(plan.threads),
+            buffers: Buffers::new(&plan.arena, plan.scratch_bytes, plan.scratch_floats),
+            given: vec![false; tensors],
+            needed: vec![false; tensors],
+            computed: vec![false; tensors],
+            active: vec![false; steps],
+            recorder: Recorder::new(steps),
+            plan,
+        }
+    }
+
+    /// The plan that this session runs.
+    pub fn plan(&self) -> Plan {
+        Plan { inner: Arc::clone(&self.plan) }
+    }
+
+    /// Runs the whole network on one image: f32 `[1, 3, h, w]` NCHW or `[1, h, w, 3]` NHWC, normalized; or the same in
+    /// u8, already quantized with the scale and zero point of the graph's input stub (its steps start after it).
+    ///
+    /// # Errors
+    /// [`Error::InputShape`] or [`Error::InputType`] where the input is not the one the plan was made for.
+    pub fn run(&mut self, input: &Tensor) -> Result<(), Error> {
+        self.begin();
+        let id = match (input.dtype(), self.plan.quantized_input) {
+            (DType::U8, Some(quantized)) => quantized,
+            _ => TensorId::INPUT,
+        };
+        self.give(id, input)?;
+        let plan = Arc::clone(&self.plan);
+        for (needed, tapped) in self.needed.iter_mut().zip(&plan.taps) {
+            *needed = *tapped;
+        }
+        self.needed[plan.output.index()] = true;
+        self.mark_steps(&plan);
+        self.execute(&plan);
+        Ok(())
+    }
+
+    /// Sets entry tensors (declared with [`entry`](crate::PlanBuilder::entry); layouts as in [`Session::run`], a 1x1
+    /// map also as row-major `[c]` or `[1, c]`) and runs just the steps that `outputs` need: taps or the graph's
+    /// output, which is meant by an empty list. Only tensors that this run set or computed can be read after it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTensor`], [`Error::NotAnEntry`], [`Error::NotTapped`] for names; [`Error::InputShape`],
+    /// [`Error::InputType`] for tensors; [`Error::Unreachable`] where an output needs more than the entries.
+    pub fn run_from(&mut self, entries: &[(&str, &Tensor)], outputs: &[&str]) -> Result<(), Error> {
+        self.begin();
+        let result = self.prepare_from(entries, outputs);
+        if result.is_err() {
+            self.computed.fill(false);
+            return result;
+        }
+        let plan = Arc::clone(&self.plan);
+        self.execute(&plan);
+        Ok(())
+    }
+
+    /// Takes the entries and marks the steps of a [`Session::run_from`].
+    fn prepare_from(&mut self, entries: &[(&str, &Tensor)], outputs: &[&str]) -> Result<(), Error> {
+        let plan = Arc::clone(&self.plan);
+        for (name, tensor) in entries {
+            let id = plan.find(name)?;
+            if !plan.entries[id.index()] {
+                return Err(Error::NotAnEntry { tensor: plan.name(id).into() });
+            }
+            self.give(id, tensor)?;
+        }
+        for name in outputs {
+            let id = plan.find(name)?;
+            if !plan.is_wanted(id) {
+                return Err(Error::NotTapped { tensor: plan.name(id).into() });
+            }
+            self.needed[id.index()] = true;
+        }
+        if outputs.is_empty() {
+            self.needed[plan.output.index()] = true;
+        }
+        self.mark_steps(&plan);
+        let input = TensorId::INPUT.index();
+        if self.needed[input] && !self.given[input] {
+            return Err(self.unreachable(&plan, outputs));
+        }
+        Ok(())
+    }
+
+    /// The graph's output after a run, one logit a class; empty where the last run did not compute it.
+    pub fn logits(&self) -> &[f32] {
+        match self.place(self.plan.output) {
+            Some(place) if self.computed[self.plan.output.index()] => self.buffers.f32(place),
+            _ => &[],
+        }
+    }
+
+    /// A copy of a tapped tensor after a run: NHWC `[1, h, w, c]`, u8 with its quantization or f32.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTensor`]; [`Error::NotTapped`] for a tensor that the plan does not keep;
+    /// [`Error::NotComputed`] where the last run did not make it.
+    pub fn tap(&self, name: &str) -> Result<Tensor, Error> {
+        let id = self.plan.find(name)?;
+        if !self.plan.is_wanted(id) {
+            return Err(Error::NotTapped { tensor: self.plan.name(id).into() });
+        }
+        let place = self.place(id).filter(|_| self.computed[id.index()]);
+        let Some(place) = place else { return Err(Error::NotComputed { tensor: self.plan.name(id).into() }) };
+        let [h, w, c] = self.plan.shape(id);
+        let data: Data =
+            if place.bytes { self.buffers.u8(place).to_vec().into() } else { self.buffers.f32(place).to_vec().into() };
+        let tensor = Tensor::new(data, [1, h, w, c], Layout::Nhwc);
+        let tensor = match self.plan.tensors[id.index()].quant {
+            Some(q) => tensor
+                .and_then(|t| t.with_quant(Quant::PerTensor { scale: q.scale, zero_point: i32::from(q.zero_point) })),
+            None => tensor,
+        };
+        tensor.map_err(|source| Error::Tensor { tensor: self.plan.name(id).into(), source })
+    }
+
+    /// Switches the timing of steps on or off; off at first.
+    pub fn profile(&mut self, on: bool) {
+        self.recorder.switch(on);
+    }
+
+    /// Times of the last run that was timed; none before the first.
+    pub fn last_profile(&self) -> Option<Profile> {
+        self.recorder.profile(&self.plan.infos)
+    }
+
+    /// Forgets the last run.
+    fn begin(&mut self) {
+        self.recorder.start();
+        self.given.fill(false);
+        self.needed.fill(false);
+        self.computed.fill(false);
+    }
+
+    fn place(&self, id: TensorId) -> Option<Place> {
+        self.plan.arena.places[id.index()]
+    }
+
+    /// Copies a tensor of the caller's into its place.
+    fn give(&mut self, id: TensorId, tensor: &Tensor) -> Result<(), Error> {
+        let plan = &self.plan;
+        let order = check_shape(plan, id, tensor)?;
+        check_type(plan, id, tensor)?;
+        let Some(place) = plan.arena.places[id.index()] else { return Ok(()) };
+        let channels = plan.shape(id)[2];
+        match tensor.data() {
+            Data::U8(values) => copy(values, self.buffers.u8_mut(place), channels, order),
+            Data::F32(values) => copy(values, self.buffers.f32_mut(place), channels, order),
+            // check_type lets no other through.
+            _ => {}
+        }
+        self.given[id.index()] = true;
+        self.computed[id.index()] = true;
+        Ok(())
+    }
+
+    /// From the needed tensors back to the given ones: which steps run.
+    fn mark_steps(&mut self, plan: &PlanInner) {
+        for (i, step) in plan.steps.iter().enumerate().rev() {
+            let output = step.output.index();
+            self.active[i] = self.needed[output] && !self.given[output];
+            if self.active[i] {
+                for id in &step.inputs {
+                    self.needed[id.index()] = true;
+                }
+            }
+        }
+    }
+
+    fn execute(&mut self, plan: &PlanInner) {
+        for (i, step) in plan.steps.iter().enumerate() {
+            if self.active[i] {
+                let (buffers, team) = (&mut self.buffers, &self.team);
+                self.recorder.step(i, || step.run(&plan.arena, buffers, team));
+                self.computed[step.output.index()] = true;
+            }
+        }
+        self.recorder.finish();
+    }
+
+    /// Says which tensor to give: one that meets the given ones at a step, or the input where none does.
+    fn unreachable(&self, plan: &PlanInner, outputs: &[&str]) -> Error {
+        let mut derived = self.given.clone();
+        let mut missing = TensorId::INPUT;
+        for (i, step) in plan.steps.iter().enumerate() {
+            let known = step.inputs.iter().filter(|id| derived[id.index()]).count();
+            if self.active[i] && known > 0 && known < step.inputs.len() {
+                missing = step.inputs.iter().copied().find(|id| !derived[id.index()]).unwrap_or(missing);
+                break;
+            }
+            derived[step.output.index()] |= self.active[i] && known > 0;
+        }
+        let output = outputs.first().map_or_else(|| plan.name(plan.output).to_string(), |name| name.to_string());
+        Error::Unreachable { needed: plan.name(missing).into(), output }
+    }
+}
+
+/// Order of a caller's elements.
+#[derive(Clone, Copy, PartialEq)]
+enum Order {
+    ChannelsFirst,
+    ChannelsLast,
+}
+
+fn check_shape(plan: &PlanInner, id: TensorId, tensor: &Tensor) -> Result<Order, Error> {
+    let [h, w, c] = plan.shape(id);
+    let dims = tensor.shape().dims();
+    match tensor.layout() {
+        Layout::Nchw if dims == [1, c, h, w] => Ok(Order::ChannelsFirst),
+        Layout::Nhwc if dims == [1, h, w, c] => Ok(Order::ChannelsLast),
+        Layout::RowMajor if h == 1 && w == 1 && (dims == [c] || dims == [1, c]) => Ok(Order::ChannelsLast),
+        layout => Err(Error::InputShape {
+            tensor: plan.name(id).into(),
+            expected: [h, w, c],
+            found: format!("{} {layout}", tensor.shape()),
+        }),
+    }
+}
+
+fn check_type(plan: &PlanInner, id: TensorId, tensor: &Tensor) -> Result<(), Error> {
+    let wanted = plan.tensors[id.index()].quant;
+    let fits = match (wanted, tensor.dtype(), tensor.quant()) {
+        (None, DType::F32, _) | (Some(_), DType::U8, None) => true,
+        (Some(q), DType::U8, Some(Quant::PerTensor { scale, zero_point })) => {
+            q.scale == *scale && i32::from(q.zero_point) == *zero_point
+        }
+        _ => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    let expected = match wanted {
+        Some(QParams { scale, zero_point }) => format!("u8 with scale {scale} and zero point {zero_point}"),
+        None => "f32".into(),
+    };
+    let found = match tensor.quant() {
+        Some(Quant::PerTensor { scale, zero_point }) => {
+            format!("{} with scale {scale} and zero point {zero_point}", tensor.dtype())
+        }
+        Some(_) => format!("{} quantized per channel", tensor.dtype()),
+        None => tensor.dtype().to_string(),
+    };
+    Err(Error::InputType { tensor: plan.name(id).into(), expected, found })
+}
+
+/// Copies an activation into NHWC.
+fn copy<T: Copy>(from: &[T], to: &mut [T], channels: usize, order: Order) {
+    if order == Order::ChannelsLast {
+        to.copy_from_slice(from);
+        return;
+    }
+    let pixels = to.len() / channels;
+    for (c, plane) in from.chunks_exact(pixels).enumerate() {
+        for (out, value) in to[c..].iter_mut().step_by(channels).zip(plane) {
+            *out = *value;
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("plan", &self.plan()).finish_non_exhaustive()
+    }
+}

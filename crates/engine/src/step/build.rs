@@ -1,0 +1,225 @@
+//! From a node of a checked graph to its kernel: int8 or f32 by the tensors' quantization, packed and tabulated.
+
+use quantlens_kernels as kernels;
+use quantlens_kernels::{
+    Activation, AddU8, Conv2d, ConvF32, ConvU8, Isa, LinearF32, LinearU8, MulU8, Numerics, Pool2d, QParams, Requantize,
+    lut_hardsigmoid, lut_hardswish, lut_relu, lut_requantize,
+};
+
+use super::{ConcatPart, MAX_CONCAT, Step, StepKernel};
+use crate::Error;
+use crate::graph::{Conv, ConvWeights, Graph, Linear, Node, Op, Pool, TensorId};
+
+/// What making a step needs to know; `shapes` are those of all tensors, checked.
+pub(crate) struct Context<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) shapes: &'a [[usize; 3]],
+    pub(crate) isa: Isa,
+}
+
+impl Context<'_> {
+    pub(crate) fn shape(&self, id: TensorId) -> [usize; 3] {
+        self.shapes[id.index()]
+    }
+}
+
+impl Step {
+    /// The step of `node`, with `activation` as its epilogue (f32 only), writing `output`.
+    pub(crate) fn new(
+        context: &Context<'_>,
+        node: &Node,
+        activation: Activation,
+        output: TensorId,
+    ) -> Result<Self, Error> {
+        let maker = Maker { context, node, activation };
+        Ok(Self { kernel: maker.kernel()?, inputs: node.inputs.clone(), output })
+    }
+}
+
+struct Maker<'a> {
+    context: &'a Context<'a>,
+    node: &'a Node,
+    activation: Activation,
+}
+
+impl Maker<'_> {
+    fn kernel(&self) -> Result<StepKernel, Error> {
+        let quant = self.context.graph.tensor(self.node.output).quant;
+        let x = self.context.graph.tensor(self.node.inputs[0]).quant;
+        match (x, quant, self.context.graph.numerics()) {
+            (None, None, _) => self.float(),
+            (None, Some(out), _) => Ok(StepKernel::Quantize(out)),
+            (Some(x), None, _) => Ok(StepKernel::Dequantize(x)),
+            (Some(x), Some(out), Some(numerics)) => self.int8(Int8 { numerics, x, out }),
+            (Some(_), Some(_), None) => Err(self.unsupported("int8 without numerics")),
+        }
+    }
+
+    fn unsupported(&self, why: &str) -> Error {
+        let tensor = self.context.graph.tensor(self.node.output).name.clone();
+        Error::Op { tensor, op: self.node.op.name(), why: why.into() }
+    }
+
+    fn kernel_error(&self, source: kernels::Error) -> Error {
+        Error::Kernel { tensor: self.context.graph.tensor(self.node.output).name.clone(), source }
+    }
+
+    fn in_shape(&self, i: usize) -> [usize; 3] {
+        self.context.shape(self.node.inputs[i])
+    }
+
+    fn pool(&self, pool: &Pool) -> Result<Pool2d, Error> {
+        let [in_h, in_w, channels] = self.in_shape(0);
+        let Pool { kernel, stride, padding } = *pool;
+        let pool = Pool2d { in_h, in_w, channels, kernel, stride, padding };
+        pool.check().map_err(|e| self.kernel_error(e))?;
+        Ok(pool)
+    }
+
+    /// Whether the first factor of a product is the one with a value a channel.
+    fn swap_factors(&self) -> bool {
+        self.in_shape(0) != self.context.shape(self.node.output)
+    }
+
+    /// Channels of each input of a concatenation, and pixels of all.
+    fn concat(&self) -> Result<(Vec<usize>, usize), Error> {
+        let inputs = self.node.inputs.len();
+        if inputs > MAX_CONCAT {
+            return Err(self.unsupported(&format!("expected at most {MAX_CONCAT} inputs, found {inputs}")));
+        }
+        let [h, w, _] = self.in_shape(0);
+        Ok(((0..inputs).map(|i| self.in_shape(i)[2]).collect(), h * w))
+    }
+
+    fn float(&self) -> Result<StepKernel, Error> {
+        let [_, _, channels] = self.in_shape(0);
+        Ok(match &self.node.op {
+            Op::Conv(conv) => StepKernel::ConvF32(self.conv_f32(conv)?),
+            Op::Linear(linear) => StepKernel::LinearF32(self.linear_f32(linear)?),
+            Op::MaxPool(pool) => StepKernel::MaxPoolF32(self.pool(pool)?),
+            Op::AdaptiveAvgPool => StepKernel::AvgPoolF32 { channels },
+            Op::Mean => StepKernel::MeanF32 { channels },
+            &Op::Add { relu } => StepKernel::AddF32 { relu },
+            Op::Mul => StepKernel::MulF32 { channels, swap: self.swap_factors() },
+            Op::Concat => {
+                let (channels, pixels) = self.concat()?;
+                StepKernel::ConcatF32 { channels, pixels }
+            }
+            &Op::SliceChannels { start, len } => StepKernel::SliceF32 { channels, start, len },
+            &Op::ChannelShuffle { groups } => StepKernel::ShuffleF32 { channels, groups },
+            Op::Relu => StepKernel::ReluF32,
+            Op::Relu6 => StepKernel::Relu6F32,
+            Op::Hardswish => StepKernel::HardswishF32,
+            Op::Hardsigmoid => StepKernel::HardsigmoidF32,
+            Op::Quantize | Op::Dequantize => return Err(self.unsupported("between f32 tensors")),
+        })
+    }
+
+    fn int8(&self, int8: Int8) -> Result<StepKernel, Error> {
+        let Int8 { numerics, x, out } = int8;
+        let [_, _, channels] = self.in_shape(0);
+        let second = || self.context.graph.tensor(self.node.inputs[1]).quant.unwrap_or(x);
+        Ok(match &self.node.op {
+            Op::Conv(conv) => StepKernel::ConvU8(self.conv_u8(conv, int8)?),
+            Op::Linear(linear) => StepKernel::LinearU8(self.linear_u8(linear, int8)?),
+            Op::MaxPool(pool) => StepKernel::MaxPoolU8(self.pool(pool)?),
+            Op::AdaptiveAvgPool => StepKernel::AvgPoolU8 { numerics, x, channels },
+            Op::Mean => StepKernel::MeanU8 { numerics, x, channels },
+            &Op::Add { relu } => {
+                let add = AddU8::new(numerics, x, second(), out, relu);
+                StepKernel::AddU8(add.map_err(|e| self.kernel_error(e))?)
+            }
+            Op::Mul => {
+                let swap = self.swap_factors();
+                let (a, b) = if swap { (second(), x) } else { (x, second()) };
+                let mul = MulU8::new(numerics, a, b, out).map_err(|e| self.kernel_error(e))?;
+                StepKernel::MulU8 { mul, channels, swap }
+            }
+            Op::Concat => self.concat_u8(int8)?,
+            &Op::SliceChannels { start, len } => StepKernel::SliceU8 { channels, start, len },
+            &Op::ChannelShuffle { groups } => StepKernel::ShuffleU8 { channels, groups },
+            Op::Relu => StepKernel::Lut { name: "u8-relu-lut", table: lut_relu(x.zero_point).into() },
+            Op::Hardswish => {
+                StepKernel::Lut { name: "u8-hardswish-lut", table: lut_hardswish(numerics, x, out).into() }
+            }
+            Op::Hardsigmoid => {
+                StepKernel::Lut { name: "u8-hardsigmoid-lut", table: lut_hardsigmoid(numerics, x).into() }
+            }
+            Op::Relu6 => return Err(self.unsupported("int8 networks have ReLU6 as a ReLU fused into its convolution")),
+            Op::Quantize | Op::Dequantize => return Err(self.unsupported("between quantized tensors")),
+        })
+    }
+
+    fn geometry(&self, conv: &Conv) -> Conv2d {
+        let [in_h, in_w, in_c] = self.in_shape(0);
+        let Conv { out_channels, kernel, stride, padding, groups, .. } = *conv;
+        Conv2d { in_h, in_w, in_c, out_c: out_channels, kernel, stride, padding, groups }
+    }
+
+    fn conv_f32(&self, conv: &Conv) -> Result<ConvF32, Error> {
+        let ConvWeights::F32 { weight, bias } = &conv.weights else {
+            return Err(self.unsupported("expected f32 weights, found i8"));
+        };
+        let made = ConvF32::new(self.context.isa, &self.geometry(conv), weight, bias, self.activation);
+        made.map_err(|e| self.kernel_error(e))
+    }
+
+    fn linear_f32(&self, linear: &Linear) -> Result<LinearF32, Error> {
+        let ConvWeights::F32 { weight, bias } = &linear.weights else {
+            return Err(self.unsupported("expected f32 weights, found i8"));
+        };
+        let (inputs, outputs) = (linear.in_features, linear.out_features);
+        let made = LinearF32::new(self.context.isa, inputs, outputs, weight, bias, self.activation);
+        made.map_err(|e| self.kernel_error(e))
+    }
+
+    fn conv_u8(&self, conv: &Conv, int8: Int8) -> Result<ConvU8, Error> {
+        let geometry = self.geometry(conv);
+        let (weight, requantize) = self.requantize(&conv.weights, &geometry, int8, conv.relu)?;
+        let made = ConvU8::new(self.context.isa, &geometry, weight, int8.x.zero_point, requantize);
+        made.map_err(|e| self.kernel_error(e))
+    }
+
+    fn linear_u8(&self, linear: &Linear, int8: Int8) -> Result<LinearU8, Error> {
+        let (inputs, outputs) = (linear.in_features, linear.out_features);
+        let (weight, requantize) = self.requantize(&linear.weights, &Conv2d::linear(inputs, outputs), int8, false)?;
+        let made = LinearU8::new(self.context.isa, inputs, outputs, weight, int8.x.zero_point, requantize);
+        made.map_err(|e| self.kernel_error(e))
+    }
+
+    /// Weights with the constants of the epilogue.
+    fn requantize<'w>(
+        &self,
+        weights: &'w ConvWeights,
+        geometry: &Conv2d,
+        int8: Int8,
+        relu: bool,
+    ) -> Result<(&'w [i8], Requantize), Error> {
+        let ConvWeights::Int8 { weight, scale, bias } = weights else {
+            return Err(self.unsupported("expected i8 weights, found f32"));
+        };
+        // Sums of weights fit i32 only for a geometry that passes.
+        geometry.check().map_err(|e| self.kernel_error(e))?;
+        let sums = geometry.weight_sums(weight);
+        let made = Requantize::new(int8.numerics, int8.x, scale, bias, &sums, int8.out, relu);
+        Ok((weight, made.map_err(|e| self.kernel_error(e))?))
+    }
+
+    fn concat_u8(&self, int8: Int8) -> Result<StepKernel, Error> {
+        let (channels, pixels) = self.concat()?;
+        let parts = channels.iter().zip(&self.node.inputs).map(|(&channels, &id)| {
+            let x = self.context.graph.tensor(id).quant.unwrap_or(int8.x);
+            let lut = (x != int8.out).then(|| Box::new(lut_requantize(int8.numerics, x, int8.out)));
+            ConcatPart { channels, lut }
+        });
+        Ok(StepKernel::ConcatU8 { parts: parts.collect(), pixels })
+    }
+}
+
+/// Quantization of an int8 op's first input and its output.
+#[derive(Clone, Copy)]
+struct Int8 {
+    numerics: Numerics,
+    x: QParams,
+    out: QParams,
+}

@@ -1,0 +1,213 @@
+//! Plans and sessions over a small network with every op, in f32 and both int8 arithmetics.
+
+mod common;
+
+use common::{image, small_net};
+use quantlens_engine::{Error, Graph, Numerics, Plan, Session};
+use quantlens_tensor::{Layout, Quant, Tensor};
+
+/// All networks of these tests.
+const PRECISIONS: [Option<Numerics>; 3] = [None, Some(Numerics::Fbgemm), Some(Numerics::Qnnpack)];
+
+const SIZES: [[usize; 2]; 3] = [[32, 32], [13, 21], [1, 1]];
+
+fn run(plan: &Plan, input: &Tensor) -> Session {
+    let mut session = plan.session();
+    session.run(input).unwrap();
+    session
+}
+
+/// Bits of floats, so that a difference of sign or of NaN shows.
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| x.to_bits()).collect()
+}
+
+fn names(graph: &Graph) -> Vec<String> {
+    graph.tensors().iter().map(|t| t.name.clone()).collect()
+}
+
+fn all_entries(graph: &Graph, [h, w]: [usize; 2]) -> Plan {
+    let builder = Plan::builder(graph).input_size(h, w).tap_all();
+    names(graph).iter().fold(builder, |b, name| b.entry(name)).build().unwrap()
+}
+
+#[test]
+fn fused_and_shared_memory_change_no_bit() {
+    for numerics in PRECISIONS {
+        let graph = small_net(numerics);
+        for [h, w] in SIZES {
+            let input = image(1, h, w);
+            let plain = Plan::builder(&graph).input_size(h, w).fuse(false).tap_all().build().unwrap();
+            let reference = run(&plain, &input);
+            assert_eq!(reference.logits().len(), 5);
+            assert!(reference.logits().iter().all(|x| x.is_finite()));
+            for fuse in [false, true] {
+                let plan = Plan::builder(&graph).input_size(h, w).fuse(fuse).build().unwrap();
+                assert_eq!(bits(run(&plan, &input).logits()), bits(reference.logits()), "{numerics:?} {h}x{w} {fuse}");
+                assert!(plan.arena_bytes() < plain.arena_bytes());
+            }
+            // Each tensor tapped alone, in the fused plan: the tap must change nothing and be right.
+            for name in names(&graph) {
+                let plan = Plan::builder(&graph).input_size(h, w).tap(&name).build().unwrap();
+                let session = run(&plan, &input);
+                assert_eq!(session.tap(&name).unwrap(), reference.tap(&name).unwrap(), "{numerics:?} {name}");
+                assert_eq!(bits(session.logits()), bits(reference.logits()));
+            }
+        }
+    }
+}
+
+#[test]
+fn fusion_merges_float_activations_only_where_nothing_else_reads() {
+    let graph = small_net(None);
+    let ops = |plan: &Plan| plan.steps().iter().map(|s| (s.name.clone(), s.op)).collect::<Vec<_>>();
+    let fused = Plan::builder(&graph).input_size(32, 32).build().unwrap();
+    for (name, op) in [
+        ("stem.2", "conv_relu6"),
+        ("block.1", "conv_hardswish"),
+        ("unit.branch.1", "conv_relu"),
+        ("se.activation", "conv_relu"),
+        ("head.1", "conv_hardswish"),
+    ] {
+        assert!(ops(&fused).contains(&(name.into(), op)), "{name} {op} in {:?}", ops(&fused));
+    }
+    let tapped = Plan::builder(&graph).input_size(32, 32).tap("block.0").entry("head.0").build().unwrap();
+    for (name, op) in [("block.0", "conv"), ("block.1", "hardswish"), ("head.0", "conv"), ("stem.2", "conv_relu6")] {
+        assert!(ops(&tapped).contains(&(name.into(), op)), "{name} {op} in {:?}", ops(&tapped));
+    }
+}
+
+#[test]
+fn threads_repetition_and_second_sessions_change_nothing() {
+    for numerics in PRECISIONS {
+        let graph = small_net(numerics);
+        let (a, b) = (image(1, 37, 30), image(2, 37, 30));
+        let one = Plan::builder(&graph).input_size(37, 30).build().unwrap();
+        let (expected_a, expected_b) = (run(&one, &a).logits().to_vec(), run(&one, &b).logits().to_vec());
+        assert_ne!(expected_a, expected_b, "{numerics:?}: the images differ, the logits should");
+        for threads in [1, 2, 3] {
+            let plan = Plan::builder(&graph).input_size(37, 30).threads(threads).build().unwrap();
+            let mut session = plan.session();
+            for _ in 0..2 {
+                session.run(&a).unwrap();
+                assert_eq!(bits(session.logits()), bits(&expected_a), "{numerics:?} {threads}");
+                session.run(&b).unwrap();
+                assert_eq!(bits(session.logits()), bits(&expected_b), "{numerics:?} {threads}");
+            }
+        }
+        std::thread::scope(|scope| {
+            for (input, expected) in [(&a, &expected_a), (&b, &expected_b)] {
+                let plan = one.clone();
+                scope.spawn(move || assert_eq!(bits(run(&plan, input).logits()), bits(expected)));
+            }
+        });
+    }
+}
+
+#[test]
+fn every_cut_gives_the_rest_of_the_network() {
+    for numerics in PRECISIONS {
+        let graph = small_net(numerics);
+        let plan = all_entries(&graph, [22, 17]);
+        let mut session = run(&plan, &image(3, 22, 17));
+        let logits = session.logits().to_vec();
+        let values: Vec<Tensor> = names(&graph).iter().map(|n| session.tap(n).unwrap()).collect();
+        // Each op alone, on its own inputs.
+        for node in graph.nodes() {
+            let name = |id: &quantlens_engine::TensorId| graph.tensor(*id).name.as_str();
+            let entries: Vec<(&str, &Tensor)> = node.inputs.iter().map(|id| (name(id), &values[id.index()])).collect();
+            session.run_from(&entries, &[name(&node.output)]).unwrap();
+            assert_eq!(session.tap(name(&node.output)).unwrap(), values[node.output.index()], "{}", name(&node.output));
+        }
+        // Single tensors that all paths go through, to the logits, from a plan with that entry alone.
+        for cut in ["input", "stem", "block", "maxpool", "unit.cat", "unit", "se.add_relu", "head.1", "mean", "fc"] {
+            let plan = Plan::builder(&graph).input_size(22, 17).entry(cut).build().unwrap();
+            let mut session = plan.session();
+            let value = &values[graph.find(cut).unwrap().index()];
+            for layout in [Layout::Nhwc, Layout::Nchw] {
+                session.run_from(&[(cut, &value.to_layout(layout).unwrap())], &[]).unwrap();
+                assert_eq!(bits(session.logits()), bits(&logits), "{numerics:?} {cut} {layout}");
+            }
+        }
+    }
+}
+
+#[test]
+fn run_from_computes_only_what_is_asked() {
+    let graph = small_net(None);
+    let plan = Plan::builder(&graph).input_size(20, 20).tap("block").tap("unit").entry("stem").entry("maxpool");
+    let mut session = plan.build().unwrap().session();
+    session.run(&image(1, 20, 20)).unwrap();
+    let (block, unit) = (session.tap("block").unwrap(), session.tap("unit").unwrap());
+    let mut full = Plan::builder(&graph).input_size(20, 20).tap_all().build().unwrap().session();
+    full.run(&image(1, 20, 20)).unwrap();
+    let (stem, maxpool) = (full.tap("stem").unwrap(), full.tap("maxpool").unwrap());
+    session.profile(true);
+    session.run_from(&[("stem", &stem)], &["block"]).unwrap();
+    let ran: Vec<String> = session.last_profile().unwrap().steps.into_iter().map(|s| s.name).collect();
+    assert_eq!(ran, ["block.1", "block.2", "block.skip_add"]);
+    assert_eq!(session.tap("block").unwrap(), block);
+    assert!(session.logits().is_empty());
+    assert!(matches!(session.tap("unit"), Err(Error::NotComputed { .. })));
+    // Two entries: the later one wins where both lead to an output.
+    let other = Tensor::new(vec![0.5; 10 * 10 * 16], [1, 10, 10, 16], Layout::Nhwc).unwrap();
+    session.run_from(&[("stem", &other), ("maxpool", &maxpool)], &["unit"]).unwrap();
+    assert_eq!(session.tap("unit").unwrap(), unit);
+    assert!(matches!(session.tap("block"), Err(Error::NotComputed { .. })));
+}
+
+#[test]
+fn aliases_are_the_same_tensor() {
+    let graph = small_net(None);
+    let plan = Plan::builder(&graph).input_size(16, 16).tap("block").entry("unit.branch").build().unwrap();
+    let session = run(&plan, &image(1, 16, 16));
+    assert_eq!(session.tap("block").unwrap(), session.tap("block.skip_add").unwrap());
+    assert_eq!(session.tap("logits").unwrap().as_f32().unwrap(), session.logits());
+    assert_eq!(plan.tensor_shape("block"), Some([8, 8, 16]));
+    assert_eq!(plan.tensor_shape("stem.0"), Some([8, 8, 16]));
+    assert_eq!(plan.tensor_shape("nothing"), None);
+}
+
+#[test]
+fn inputs_in_every_accepted_form_are_equal() {
+    for numerics in PRECISIONS {
+        let graph = small_net(numerics);
+        let input = image(5, 14, 18);
+        let plan = Plan::builder(&graph).input_size(14, 18).build().unwrap();
+        let expected = run(&plan, &input).logits().to_vec();
+        let nhwc = input.to_layout(Layout::Nhwc).unwrap();
+        assert_eq!(run(&plan, &nhwc).logits(), expected);
+        if numerics.is_none() {
+            continue;
+        }
+        let tapped = Plan::builder(&graph).input_size(14, 18).tap("quant").tap("input").build().unwrap();
+        let mut session = run(&tapped, &input);
+        let quantized = session.tap("quant").unwrap();
+        assert!(matches!(quantized.quant(), Some(Quant::PerTensor { zero_point: 114, .. })));
+        for layout in [Layout::Nhwc, Layout::Nchw] {
+            session.run(&quantized.to_layout(layout).unwrap()).unwrap();
+            assert_eq!(session.logits(), expected);
+            assert_eq!(session.tap("quant").unwrap(), quantized);
+            assert!(matches!(session.tap("input"), Err(Error::NotComputed { .. })));
+        }
+    }
+}
+
+#[test]
+fn profile_counts_every_step() {
+    let graph = small_net(None);
+    let plan = Plan::builder(&graph).input_size(16, 24).build().unwrap();
+    let mut session = run(&plan, &image(1, 16, 24));
+    assert_eq!(session.last_profile(), None);
+    session.profile(true);
+    session.run(&image(1, 16, 24)).unwrap();
+    let profile = session.last_profile().unwrap();
+    assert_eq!(profile.steps.len(), plan.steps().len());
+    assert!(profile.steps.iter().map(|s| s.nanos).sum::<u64>() <= profile.total_nanos);
+    assert!(profile.steps.iter().all(|s| !s.kernel.is_empty()));
+    // By hand: the stem makes 8x12 outputs of 16 channels from 3x3x3 inputs; fc 5 from 33.
+    assert_eq!(profile.steps[0].macs, 8 * 12 * 16 * 27);
+    assert_eq!(profile.steps.last().unwrap().macs, 5 * 33);
+    assert_eq!(plan.macs(), profile.steps.iter().map(|s| s.macs).sum::<u64>());
+    assert_eq!(plan.steps()[0].parameters, 16 * 27 + 16);
+}
