@@ -9,7 +9,7 @@ use quantlens_engine::{Conv, ConvWeights, Error, Graph, GraphBuilder, Linear, Nu
 use quantlens_tensor::{Layout, Quant, Tensor};
 
 fn build_error(graph: &Graph, height: usize, width: usize) -> String {
-    Plan::builder(graph).input_size(height, width).build().unwrap_err().to_string()
+    Plan::builder(graph).input_size(height, width).build().expect_err("the graph does not fit").to_string()
 }
 
 /// A graph of one op over the input.

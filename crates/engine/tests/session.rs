@@ -13,7 +13,7 @@ const SIZES: [[usize; 2]; 3] = [[32, 32], [13, 21], [1, 1]];
 
 fn run(plan: &Plan, input: &Tensor) -> Session {
     let mut session = plan.session();
-    session.run(input).unwrap();
+    session.run(input).expect("the input fits the plan");
     session
 }
 
@@ -28,7 +28,7 @@ fn names(graph: &Graph) -> Vec<String> {
 
 fn all_entries(graph: &Graph, [h, w]: [usize; 2]) -> Plan {
     let builder = Plan::builder(graph).input_size(h, w).tap_all();
-    names(graph).iter().fold(builder, |b, name| b.entry(name)).build().unwrap()
+    names(graph).iter().fold(builder, |b, name| b.entry(name)).build().expect("all names exist")
 }
 
 #[test]

@@ -6,7 +6,7 @@ use quantlens_kernels::{
     lut_hardsigmoid, lut_hardswish, lut_relu, lut_requantize,
 };
 
-use super::{ConcatPart, MAX_CONCAT, Step, StepKernel};
+use super::{ConcatPart, FloatKernel, Int8Kernel, MAX_CONCAT, Step, StepKernel};
 use crate::Error;
 use crate::graph::{Conv, ConvWeights, Graph, Linear, Node, Op, Pool, TensorId};
 
@@ -47,10 +47,10 @@ impl Maker<'_> {
         let quant = self.context.graph.tensor(self.node.output).quant;
         let x = self.context.graph.tensor(self.node.inputs[0]).quant;
         match (x, quant, self.context.graph.numerics()) {
-            (None, None, _) => self.float(),
+            (None, None, _) => self.float().map(StepKernel::Float),
             (None, Some(out), _) => Ok(StepKernel::Quantize(out)),
             (Some(x), None, _) => Ok(StepKernel::Dequantize(x)),
-            (Some(x), Some(out), Some(numerics)) => self.int8(Int8 { numerics, x, out }),
+            (Some(x), Some(out), Some(numerics)) => self.int8(Int8 { numerics, x, out }).map(StepKernel::Int8),
             (Some(_), Some(_), None) => Err(self.unsupported("int8 without numerics")),
         }
     }
@@ -91,59 +91,59 @@ impl Maker<'_> {
         Ok(((0..inputs).map(|i| self.in_shape(i)[2]).collect(), h * w))
     }
 
-    fn float(&self) -> Result<StepKernel, Error> {
+    fn float(&self) -> Result<FloatKernel, Error> {
         let [_, _, channels] = self.in_shape(0);
         Ok(match &self.node.op {
-            Op::Conv(conv) => StepKernel::ConvF32(self.conv_f32(conv)?),
-            Op::Linear(linear) => StepKernel::LinearF32(self.linear_f32(linear)?),
-            Op::MaxPool(pool) => StepKernel::MaxPoolF32(self.pool(pool)?),
-            Op::AdaptiveAvgPool => StepKernel::AvgPoolF32 { channels },
-            Op::Mean => StepKernel::MeanF32 { channels },
-            &Op::Add { relu } => StepKernel::AddF32 { relu },
-            Op::Mul => StepKernel::MulF32 { channels, swap: self.swap_factors() },
+            Op::Conv(conv) => FloatKernel::Conv(self.conv_f32(conv)?),
+            Op::Linear(linear) => FloatKernel::Linear(self.linear_f32(linear)?),
+            Op::MaxPool(pool) => FloatKernel::MaxPool(self.pool(pool)?),
+            Op::AdaptiveAvgPool => FloatKernel::AvgPool { channels },
+            Op::Mean => FloatKernel::Mean { channels },
+            &Op::Add { relu } => FloatKernel::Add { relu },
+            Op::Mul => FloatKernel::Mul { channels, swap: self.swap_factors() },
             Op::Concat => {
                 let (channels, pixels) = self.concat()?;
-                StepKernel::ConcatF32 { channels, pixels }
+                FloatKernel::Concat { channels, pixels }
             }
-            &Op::SliceChannels { start, len } => StepKernel::SliceF32 { channels, start, len },
-            &Op::ChannelShuffle { groups } => StepKernel::ShuffleF32 { channels, groups },
-            Op::Relu => StepKernel::ReluF32,
-            Op::Relu6 => StepKernel::Relu6F32,
-            Op::Hardswish => StepKernel::HardswishF32,
-            Op::Hardsigmoid => StepKernel::HardsigmoidF32,
+            &Op::SliceChannels { start, len } => FloatKernel::Slice { channels, start, len },
+            &Op::ChannelShuffle { groups } => FloatKernel::Shuffle { channels, groups },
+            Op::Relu => FloatKernel::Relu,
+            Op::Relu6 => FloatKernel::Relu6,
+            Op::Hardswish => FloatKernel::Hardswish,
+            Op::Hardsigmoid => FloatKernel::Hardsigmoid,
             Op::Quantize | Op::Dequantize => return Err(self.unsupported("between f32 tensors")),
         })
     }
 
-    fn int8(&self, int8: Int8) -> Result<StepKernel, Error> {
+    fn int8(&self, int8: Int8) -> Result<Int8Kernel, Error> {
         let Int8 { numerics, x, out } = int8;
         let [_, _, channels] = self.in_shape(0);
         let second = || self.context.graph.tensor(self.node.inputs[1]).quant.unwrap_or(x);
         Ok(match &self.node.op {
-            Op::Conv(conv) => StepKernel::ConvU8(self.conv_u8(conv, int8)?),
-            Op::Linear(linear) => StepKernel::LinearU8(self.linear_u8(linear, int8)?),
-            Op::MaxPool(pool) => StepKernel::MaxPoolU8(self.pool(pool)?),
-            Op::AdaptiveAvgPool => StepKernel::AvgPoolU8 { numerics, x, channels },
-            Op::Mean => StepKernel::MeanU8 { numerics, x, channels },
+            Op::Conv(conv) => Int8Kernel::Conv(self.conv_u8(conv, int8)?),
+            Op::Linear(linear) => Int8Kernel::Linear(self.linear_u8(linear, int8)?),
+            Op::MaxPool(pool) => Int8Kernel::MaxPool(self.pool(pool)?),
+            Op::AdaptiveAvgPool => Int8Kernel::AvgPool { numerics, x, channels },
+            Op::Mean => Int8Kernel::Mean { numerics, x, channels },
             &Op::Add { relu } => {
                 let add = AddU8::new(numerics, x, second(), out, relu);
-                StepKernel::AddU8(add.map_err(|e| self.kernel_error(e))?)
+                Int8Kernel::Add(add.map_err(|e| self.kernel_error(e))?)
             }
             Op::Mul => {
                 let swap = self.swap_factors();
                 let (a, b) = if swap { (second(), x) } else { (x, second()) };
                 let mul = MulU8::new(numerics, a, b, out).map_err(|e| self.kernel_error(e))?;
-                StepKernel::MulU8 { mul, channels, swap }
+                Int8Kernel::Mul { mul, channels, swap }
             }
             Op::Concat => self.concat_u8(int8)?,
-            &Op::SliceChannels { start, len } => StepKernel::SliceU8 { channels, start, len },
-            &Op::ChannelShuffle { groups } => StepKernel::ShuffleU8 { channels, groups },
-            Op::Relu => StepKernel::Lut { name: "u8-relu-lut", table: lut_relu(x.zero_point).into() },
+            &Op::SliceChannels { start, len } => Int8Kernel::Slice { channels, start, len },
+            &Op::ChannelShuffle { groups } => Int8Kernel::Shuffle { channels, groups },
+            Op::Relu => Int8Kernel::Lut { name: "u8-relu-lut", table: lut_relu(x.zero_point).into() },
             Op::Hardswish => {
-                StepKernel::Lut { name: "u8-hardswish-lut", table: lut_hardswish(numerics, x, out).into() }
+                Int8Kernel::Lut { name: "u8-hardswish-lut", table: lut_hardswish(numerics, x, out).into() }
             }
             Op::Hardsigmoid => {
-                StepKernel::Lut { name: "u8-hardsigmoid-lut", table: lut_hardsigmoid(numerics, x).into() }
+                Int8Kernel::Lut { name: "u8-hardsigmoid-lut", table: lut_hardsigmoid(numerics, x).into() }
             }
             Op::Relu6 => return Err(self.unsupported("int8 networks have ReLU6 as a ReLU fused into its convolution")),
             Op::Quantize | Op::Dequantize => return Err(self.unsupported("between quantized tensors")),
@@ -205,14 +205,14 @@ impl Maker<'_> {
         Ok((weight, made.map_err(|e| self.kernel_error(e))?))
     }
 
-    fn concat_u8(&self, int8: Int8) -> Result<StepKernel, Error> {
+    fn concat_u8(&self, int8: Int8) -> Result<Int8Kernel, Error> {
         let (channels, pixels) = self.concat()?;
         let parts = channels.iter().zip(&self.node.inputs).map(|(&channels, &id)| {
             let x = self.context.graph.tensor(id).quant.unwrap_or(int8.x);
             let lut = (x != int8.out).then(|| Box::new(lut_requantize(int8.numerics, x, int8.out)));
             ConcatPart { channels, lut }
         });
-        Ok(StepKernel::ConcatU8 { parts: parts.collect(), pixels })
+        Ok(Int8Kernel::Concat { parts: parts.collect(), pixels })
     }
 }
 

@@ -26,81 +26,97 @@ pub(crate) struct ConcatPart {
     lut: Option<Box<Lut>>,
 }
 
-/// What a step runs, with everything that can be computed beforehand.
+/// What a step runs, with everything that can be computed beforehand; by the types it reads and writes.
 pub(crate) enum StepKernel {
+    /// f32 to u8.
     Quantize(QParams),
+    /// u8 to f32.
     Dequantize(QParams),
-    ConvU8(ConvU8),
-    ConvF32(ConvF32),
-    LinearU8(LinearU8),
-    LinearF32(LinearF32),
-    MaxPoolU8(Pool2d),
-    MaxPoolF32(Pool2d),
-    AvgPoolU8 {
+    /// u8 to u8.
+    Int8(Int8Kernel),
+    /// f32 to f32.
+    Float(FloatKernel),
+}
+
+/// Kernels from u8 to u8.
+pub(crate) enum Int8Kernel {
+    Conv(ConvU8),
+    Linear(LinearU8),
+    MaxPool(Pool2d),
+    AvgPool {
         numerics: Numerics,
         x: QParams,
         channels: usize,
     },
-    AvgPoolF32 {
-        channels: usize,
-    },
-    MeanU8 {
+    Mean {
         numerics: Numerics,
         x: QParams,
         channels: usize,
     },
-    MeanF32 {
-        channels: usize,
-    },
-    AddU8(AddU8),
-    AddF32 {
-        relu: bool,
-    },
+    Add(AddU8),
     /// The second factor may have one value a channel; `swap` where that is the first input.
-    MulU8 {
+    Mul {
         mul: MulU8,
         channels: usize,
         swap: bool,
     },
-    MulF32 {
-        channels: usize,
-        swap: bool,
-    },
-    ConcatU8 {
+    Concat {
         parts: Vec<ConcatPart>,
         pixels: usize,
     },
-    ConcatF32 {
-        channels: Vec<usize>,
-        pixels: usize,
-    },
-    SliceU8 {
+    Slice {
         channels: usize,
         start: usize,
         len: usize,
     },
-    SliceF32 {
-        channels: usize,
-        start: usize,
-        len: usize,
-    },
-    ShuffleU8 {
+    Shuffle {
         channels: usize,
         groups: usize,
     },
-    ShuffleF32 {
-        channels: usize,
-        groups: usize,
-    },
-    /// Any int8 activation.
+    /// Any activation.
     Lut {
         name: &'static str,
         table: Box<Lut>,
     },
-    ReluF32,
-    Relu6F32,
-    HardswishF32,
-    HardsigmoidF32,
+}
+
+/// Kernels from f32 to f32.
+pub(crate) enum FloatKernel {
+    Conv(ConvF32),
+    Linear(LinearF32),
+    MaxPool(Pool2d),
+    AvgPool {
+        channels: usize,
+    },
+    Mean {
+        channels: usize,
+    },
+    Add {
+        relu: bool,
+    },
+    /// As in [`Int8Kernel::Mul`].
+    Mul {
+        channels: usize,
+        swap: bool,
+    },
+    /// Channels of each input.
+    Concat {
+        channels: Vec<usize>,
+        pixels: usize,
+    },
+    Slice {
+        channels: usize,
+        start: usize,
+        len: usize,
+    },
+    Shuffle {
+        channels: usize,
+        groups: usize,
+    },
+    Relu,
+    Relu6,
+    Hardswish,
+    Hardsigmoid,
 }
 
 impl StepKernel {
@@ -109,41 +125,18 @@ impl StepKernel {
         match self {
             Self::Quantize(_) => "f32-quantize",
             Self::Dequantize(_) => "u8-dequantize",
-            Self::ConvU8(conv) => conv.kernel_name(),
-            Self::ConvF32(conv) => conv.kernel_name(),
-            Self::LinearU8(linear) => linear.kernel_name(),
-            Self::LinearF32(linear) => linear.kernel_name(),
-            Self::MaxPoolU8(_) => "u8-maxpool",
-            Self::MaxPoolF32(_) => "f32-maxpool",
-            Self::AvgPoolU8 { .. } => "u8-avgpool",
-            Self::AvgPoolF32 { .. } => "f32-avgpool",
-            Self::MeanU8 { .. } => "u8-mean",
-            Self::MeanF32 { .. } => "f32-mean",
-            Self::AddU8(_) => "u8-add",
-            Self::AddF32 { .. } => "f32-add",
-            Self::MulU8 { .. } => "u8-mul",
-            Self::MulF32 { .. } => "f32-mul",
-            Self::ConcatU8 { .. } => "u8-concat",
-            Self::ConcatF32 { .. } => "f32-concat",
-            Self::SliceU8 { .. } => "u8-slice",
-            Self::SliceF32 { .. } => "f32-slice",
-            Self::ShuffleU8 { .. } => "u8-shuffle",
-            Self::ShuffleF32 { .. } => "f32-shuffle",
-            Self::Lut { name, .. } => name,
-            Self::ReluF32 => "f32-relu",
-            Self::Relu6F32 => "f32-relu6",
-            Self::HardswishF32 => "f32-hardswish",
-            Self::HardsigmoidF32 => "f32-hardsigmoid",
+            Self::Int8(kernel) => kernel.name(),
+            Self::Float(kernel) => kernel.name(),
         }
     }
 
     /// Bytes of the packed weights.
     pub(crate) fn weight_bytes(&self) -> usize {
         match self {
-            Self::ConvU8(conv) => conv.weight_bytes(),
-            Self::ConvF32(conv) => conv.weight_bytes(),
-            Self::LinearU8(linear) => linear.weight_bytes(),
-            Self::LinearF32(linear) => linear.weight_bytes(),
+            Self::Int8(Int8Kernel::Conv(conv)) => conv.weight_bytes(),
+            Self::Int8(Int8Kernel::Linear(linear)) => linear.weight_bytes(),
+            Self::Float(FloatKernel::Conv(conv)) => conv.weight_bytes(),
+            Self::Float(FloatKernel::Linear(linear)) => linear.weight_bytes(),
             _ => 0,
         }
     }
@@ -151,8 +144,8 @@ impl StepKernel {
     /// Scratch bytes that a run needs.
     pub(crate) fn scratch_bytes(&self) -> usize {
         match self {
-            Self::ConvU8(conv) => conv.scratch_bytes(),
-            Self::LinearU8(linear) => linear.scratch_bytes(),
+            Self::Int8(Int8Kernel::Conv(conv)) => conv.scratch_bytes(),
+            Self::Int8(Int8Kernel::Linear(linear)) => linear.scratch_bytes(),
             _ => 0,
         }
     }
@@ -160,9 +153,48 @@ impl StepKernel {
     /// Scratch floats that a run needs.
     pub(crate) fn scratch_floats(&self) -> usize {
         match self {
-            Self::ConvF32(conv) => conv.scratch_len(),
-            Self::LinearF32(linear) => linear.scratch_len(),
+            Self::Float(FloatKernel::Conv(conv)) => conv.scratch_len(),
+            Self::Float(FloatKernel::Linear(linear)) => linear.scratch_len(),
             _ => 0,
+        }
+    }
+}
+
+impl Int8Kernel {
+    fn name(&self) -> &str {
+        match self {
+            Self::Conv(conv) => conv.kernel_name(),
+            Self::Linear(linear) => linear.kernel_name(),
+            Self::MaxPool(_) => "u8-maxpool",
+            Self::AvgPool { .. } => "u8-avgpool",
+            Self::Mean { .. } => "u8-mean",
+            Self::Add(_) => "u8-add",
+            Self::Mul { .. } => "u8-mul",
+            Self::Concat { .. } => "u8-concat",
+            Self::Slice { .. } => "u8-slice",
+            Self::Shuffle { .. } => "u8-shuffle",
+            Self::Lut { name, .. } => name,
+        }
+    }
+}
+
+impl FloatKernel {
+    fn name(&self) -> &str {
+        match self {
+            Self::Conv(conv) => conv.kernel_name(),
+            Self::Linear(linear) => linear.kernel_name(),
+            Self::MaxPool(_) => "f32-maxpool",
+            Self::AvgPool { .. } => "f32-avgpool",
+            Self::Mean { .. } => "f32-mean",
+            Self::Add { .. } => "f32-add",
+            Self::Mul { .. } => "f32-mul",
+            Self::Concat { .. } => "f32-concat",
+            Self::Slice { .. } => "f32-slice",
+            Self::Shuffle { .. } => "f32-shuffle",
+            Self::Relu => "f32-relu",
+            Self::Relu6 => "f32-relu6",
+            Self::Hardswish => "f32-hardswish",
+            Self::Hardsigmoid => "f32-hardsigmoid",
         }
     }
 }

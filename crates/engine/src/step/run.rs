@@ -3,7 +3,7 @@
 use quantlens_kernels as kernels;
 use quantlens_kernels::{Element, Lut, Team};
 
-use super::{MAX_CONCAT, Step, StepKernel};
+use super::{FloatKernel, Int8Kernel, MAX_CONCAT, Step, StepKernel};
 use crate::buffers::{Buffers, Others, split};
 use crate::plan::{ArenaLayout, Place};
 
@@ -25,15 +25,15 @@ impl Step {
                 let place = self.place(arena, 0);
                 kernels::dequantize_f32(&input[place.index][..place.len], *q, &mut out[output.index][..output.len]);
             }
-            _ if output.bytes => {
+            StepKernel::Int8(kernel) => {
                 let (others, out) = split(&mut buffers.bytes, output);
                 let io = Operands { step: self, arena, others };
-                self.int8(&io, out, &mut buffers.scratch_bytes, team);
+                kernel.run(&io, out, &mut buffers.scratch_bytes, team);
             }
-            _ => {
+            StepKernel::Float(kernel) => {
                 let (others, out) = split(&mut buffers.floats, output);
                 let io = Operands { step: self, arena, others };
-                self.float(&io, out, &mut buffers.scratch_floats, team);
+                kernel.run(&io, out, &mut buffers.scratch_floats, team);
             }
         }
     }
@@ -41,56 +41,58 @@ impl Step {
     fn place(&self, arena: &ArenaLayout, i: usize) -> Place {
         arena.places[self.inputs[i].index()].unwrap_or(NOWHERE)
     }
+}
 
-    fn int8(&self, io: &Operands<'_, u8>, out: &mut [u8], scratch: &mut [u8], team: &Team) {
+impl Int8Kernel {
+    fn run(&self, io: &Operands<'_, u8>, out: &mut [u8], scratch: &mut [u8], team: &Team) {
         let x = io.input(0);
-        match &self.kernel {
-            StepKernel::ConvU8(conv) => conv.run(x, out, scratch, team),
-            StepKernel::LinearU8(linear) => linear.run(x, out, scratch, team),
-            StepKernel::MaxPoolU8(pool) => kernels::max_pool_u8(pool, x, out),
-            &StepKernel::AvgPoolU8 { numerics, x: q, channels } => {
+        match self {
+            Self::Conv(conv) => conv.run(x, out, scratch, team),
+            Self::Linear(linear) => linear.run(x, out, scratch, team),
+            Self::MaxPool(pool) => kernels::max_pool_u8(pool, x, out),
+            &Self::AvgPool { numerics, x: q, channels } => {
                 kernels::global_avg_pool_u8(numerics, q, x, channels, out);
             }
-            &StepKernel::MeanU8 { numerics, x: q, channels } => kernels::mean_u8(numerics, q, x, channels, out),
-            StepKernel::AddU8(add) => add.run(x, io.input(1), out),
-            StepKernel::MulU8 { mul, channels, swap } => {
+            &Self::Mean { numerics, x: q, channels } => kernels::mean_u8(numerics, q, x, channels, out),
+            Self::Add(add) => add.run(x, io.input(1), out),
+            Self::Mul { mul, channels, swap } => {
                 let (a, b) = io.factors(*swap);
                 mul.run(a, b, out, *channels);
             }
-            StepKernel::ConcatU8 { parts, pixels } => {
+            Self::Concat { parts, pixels } => {
                 let parts = parts.iter().map(|part| (part.channels, part.lut.as_deref()));
                 io.concat(parts, out, *pixels);
             }
-            &StepKernel::SliceU8 { channels, start, len } => kernels::slice_channels(x, channels, start, len, out),
-            &StepKernel::ShuffleU8 { channels, groups } => kernels::channel_shuffle(x, channels, groups, out),
-            StepKernel::Lut { table, .. } => kernels::apply_lut(table, x, out),
-            _ => unreachable!("{} does not write u8", self.kernel.name()),
+            &Self::Slice { channels, start, len } => kernels::slice_channels(x, channels, start, len, out),
+            &Self::Shuffle { channels, groups } => kernels::channel_shuffle(x, channels, groups, out),
+            Self::Lut { table, .. } => kernels::apply_lut(table, x, out),
         }
     }
+}
 
-    fn float(&self, io: &Operands<'_, f32>, out: &mut [f32], scratch: &mut [f32], team: &Team) {
+impl FloatKernel {
+    fn run(&self, io: &Operands<'_, f32>, out: &mut [f32], scratch: &mut [f32], team: &Team) {
         let x = io.input(0);
-        match &self.kernel {
-            StepKernel::ConvF32(conv) => conv.run(x, out, scratch, team),
-            StepKernel::LinearF32(linear) => linear.run(x, out, scratch, team),
-            StepKernel::MaxPoolF32(pool) => kernels::max_pool_f32(pool, x, out),
-            &StepKernel::AvgPoolF32 { channels } => kernels::global_avg_pool_f32(x, channels, out),
-            &StepKernel::MeanF32 { channels } => kernels::mean_f32(x, channels, out),
-            &StepKernel::AddF32 { relu } => kernels::add_f32(x, io.input(1), relu, out),
-            &StepKernel::MulF32 { channels, swap } => {
+        match self {
+            Self::Conv(conv) => conv.run(x, out, scratch, team),
+            Self::Linear(linear) => linear.run(x, out, scratch, team),
+            Self::MaxPool(pool) => kernels::max_pool_f32(pool, x, out),
+            &Self::AvgPool { channels } => kernels::global_avg_pool_f32(x, channels, out),
+            &Self::Mean { channels } => kernels::mean_f32(x, channels, out),
+            &Self::Add { relu } => kernels::add_f32(x, io.input(1), relu, out),
+            &Self::Mul { channels, swap } => {
                 let (a, b) = io.factors(swap);
                 kernels::mul_f32(a, b, out, channels);
             }
-            StepKernel::ConcatF32 { channels, pixels } => {
+            Self::Concat { channels, pixels } => {
                 io.concat(channels.iter().map(|&channels| (channels, None)), out, *pixels);
             }
-            &StepKernel::SliceF32 { channels, start, len } => kernels::slice_channels(x, channels, start, len, out),
-            &StepKernel::ShuffleF32 { channels, groups } => kernels::channel_shuffle(x, channels, groups, out),
-            StepKernel::ReluF32 => kernels::relu_f32(x, out),
-            StepKernel::Relu6F32 => kernels::relu6_f32(x, out),
-            StepKernel::HardswishF32 => kernels::hardswish_f32(x, out),
-            StepKernel::HardsigmoidF32 => kernels::hardsigmoid_f32(x, out),
-            _ => unreachable!("{} does not write f32", self.kernel.name()),
+            &Self::Slice { channels, start, len } => kernels::slice_channels(x, channels, start, len, out),
+            &Self::Shuffle { channels, groups } => kernels::channel_shuffle(x, channels, groups, out),
+            Self::Relu => kernels::relu_f32(x, out),
+            Self::Relu6 => kernels::relu6_f32(x, out),
+            Self::Hardswish => kernels::hardswish_f32(x, out),
+            Self::Hardsigmoid => kernels::hardsigmoid_f32(x, out),
         }
     }
 }

@@ -25,7 +25,7 @@ impl Random {
 /// An image for [`small_net`].
 pub fn image(seed: u64, height: usize, width: usize) -> Tensor {
     let values = Random::new(seed).floats(3 * height * width, 2.0);
-    Tensor::new(values, [1, 3, height, width], Layout::Nchw).unwrap()
+    Tensor::new(values, [1, 3, height, width], Layout::Nchw).expect("3 planes of values")
 }
 
 struct Net {
