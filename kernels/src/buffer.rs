@@ -4,8 +4,6 @@ use std::alloc::{self, Layout};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use crate::Lut;
-
 /// Alignment of every [`AlignedBuf`], in bytes.
 const ALIGN: usize = 64;
 
@@ -20,16 +18,16 @@ mod sealed {
 
 /// Types whose all-zero bytes are their zero, and which a table may map.
 pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + 'static {
-    /// The element after a u8 table; types other than u8 have none and stay as they are.
-    fn mapped(self, lut: &Lut) -> Self {
-        let _ = lut;
+    /// The element after a table of u8; types other than u8 have none and stay as they are.
+    fn mapped(self, table: &[u8; 256]) -> Self {
+        let _ = table;
         self
     }
 }
 
 impl Element for u8 {
-    fn mapped(self, lut: &Lut) -> Self {
-        lut[usize::from(self)]
+    fn mapped(self, table: &[u8; 256]) -> Self {
+        table[usize::from(self)]
     }
 }
 impl Element for i8 {}

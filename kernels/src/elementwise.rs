@@ -1,5 +1,6 @@
 //! int8 sums and products of two tensors.
 
+use crate::lut::BLOCK;
 use crate::quant::Rounding;
 use crate::{Error, Numerics, QParams};
 
@@ -9,16 +10,17 @@ pub struct AddU8(Add);
 
 #[derive(Debug, Clone)]
 enum Add {
-    /// fbgemm: in f32.
-    Float { a: QParams, b: QParams, inverse: f32, rounding: Rounding },
+    /// fbgemm: in f32. `fused` has the real values of each input's 256 integers, as blocks of elements see them.
+    Float { a: QParams, b: QParams, fused: Box<[[f32; 256]; 2]>, inverse: f32, rounding: Rounding },
     /// qnnpack: in fixed point.
-    Fixed { a: i32, b: i32, bias: i32, shift: u32, zero_point: i32, low: i32 },
+    Fixed(Fixed),
 }
 
 impl AddU8 {
     /// Constants for inputs `a` and `b`; where `relu`, nothing is below the output's zero point.
     ///
-    /// - fbgemm: `rne((da + db) * (1 / so)) + zo`, da and db the real values.
+    /// - fbgemm: `rne((da + db) * (1 / so)) + zo`, da and db the real values: from a fused multiply-add in whole blocks
+    ///   of 64 elements, `(q - z) * s` in the elements after the last block, as PyTorch's AVX2 code on one thread.
     /// - qnnpack: with `m` = the larger of `sa / so` and `sb / so`, both ratios times `2^(21 - floor(log2 m))` are
     ///   rounded to integers; the sum of the products is shifted back, ties away from zero, plus zo.
     ///
@@ -31,7 +33,8 @@ impl AddU8 {
         match numerics {
             Numerics::Fbgemm => {
                 let rounding = Rounding::new(out.zero_point, relu);
-                Ok(Self(Add::Float { a, b, inverse: 1.0 / out.scale, rounding }))
+                let fused = Box::new([a, b].map(|x| std::array::from_fn(|q| x.dequantize_fused(q as u8))));
+                Ok(Self(Add::Float { a, b, fused, inverse: 1.0 / out.scale, rounding }))
             }
             Numerics::Qnnpack => Self::fixed(a, b, out, relu),
         }
@@ -52,27 +55,51 @@ impl AddU8 {
         let bias = -(fixed_a * i32::from(a.zero_point) + fixed_b * i32::from(b.zero_point));
         let zero_point = i32::from(out.zero_point);
         let low = if relu { zero_point } else { 0 };
-        Ok(Self(Add::Fixed { a: fixed_a, b: fixed_b, bias, shift, zero_point, low }))
+        Ok(Self(Add::Fixed(Fixed { a: fixed_a, b: fixed_b, bias, shift, zero_point, low })))
     }
 
-    /// Adds.
+    /// Adds two whole tensors. (Parts must start at a multiple of 64 elements, and end at one or at the tensors' end.)
     ///
     /// # Panics
     /// If the lengths differ.
     pub fn run(&self, a: &[u8], b: &[u8], out: &mut [u8]) {
         assert!(a.len() == b.len() && a.len() == out.len(), "int8 add: lengths");
-        let pairs = out.iter_mut().zip(a.iter().zip(b));
-        match self.0 {
-            Add::Float { a, b, inverse, rounding } => pairs.for_each(|(out, (&qa, &qb))| {
-                *out = rounding.round((a.dequantize(qa) + b.dequantize(qb)) * inverse);
-            }),
-            Add::Fixed { a, b, bias, shift, zero_point, low } => pairs.for_each(|(out, (&qa, &qb))| {
-                // Both factors are at most 2^22, so that the sum stays below 2^31.
-                let sum = bias + a * i32::from(qa) + b * i32::from(qb);
-                // Half, less one for negative sums: ties go away from zero.
-                let rounded = (sum + (1 << (shift - 1)) + (sum >> 31)) >> shift;
-                *out = (rounded + zero_point).clamp(low, 255) as u8;
-            }),
+        match &self.0 {
+            Add::Float { a: x, b: y, fused, inverse, rounding } => {
+                let (blocks, inverse) = (a.len() / BLOCK * BLOCK, *inverse);
+                let [table_a, table_b] = &**fused;
+                for (out, (&a, &b)) in out[..blocks].iter_mut().zip(a.iter().zip(b)) {
+                    *out = rounding.round((table_a[usize::from(a)] + table_b[usize::from(b)]) * inverse);
+                }
+                for (out, (&a, &b)) in out[blocks..].iter_mut().zip(a[blocks..].iter().zip(&b[blocks..])) {
+                    *out = rounding.round((x.dequantize(a) + y.dequantize(b)) * inverse);
+                }
+            }
+            Add::Fixed(fixed) => fixed.run(a, b, out),
+        }
+    }
+}
+
+/// Constants of qnnpack's sum.
+#[derive(Debug, Clone, Copy)]
+struct Fixed {
+    a: i32,
+    b: i32,
+    bias: i32,
+    shift: u32,
+    zero_point: i32,
+    low: i32,
+}
+
+impl Fixed {
+    fn run(&self, a: &[u8], b: &[u8], out: &mut [u8]) {
+        let Self { a: factor_a, b: factor_b, bias, shift, zero_point, low } = *self;
+        for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
+            // Both factors are at most 2^22, so that the sum stays below 2^31.
+            let sum = bias + factor_a * i32::from(a) + factor_b * i32::from(b);
+            // Half, less one for negative sums: ties go away from zero.
+            let rounded = (sum + (1 << (shift - 1)) + (sum >> 31)) >> shift;
+            *out = (rounded + zero_point).clamp(low, 255) as u8;
         }
     }
 }

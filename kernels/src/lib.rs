@@ -34,7 +34,7 @@ pub use conv::{Activation, Conv2d, ConvF32, ConvU8, KernelInfo, KernelOp, Linear
 pub use elementwise::{AddU8, MulU8};
 pub use error::Error;
 pub use isa::Isa;
-pub use lut::{Lut, apply_lut, lut_hardsigmoid, lut_hardswish, lut_relu, lut_requantize, lut_requantize_then_relu};
+pub use lut::{Lut, apply_lut, lut_hardsigmoid, lut_hardswish, lut_relu, lut_requantize};
 pub use mean::{global_avg_pool_u8, mean_u8};
 pub use pool::Pool2d;
 pub use quant::{Numerics, QParams, dequantize_f32, quantize_u8};

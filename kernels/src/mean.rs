@@ -1,49 +1,113 @@
-//! Averages of whole int8 maps, which each engine and each of PyTorch's two operators rounds in its own way.
+//! Averages of whole int8 maps, which each engine and each of PyTorch's two operators rounds in its own way. All are
+//! those of torch 2.5.1 on channels-last data (what its convolutions hand on); they differ at even numbers of pixels
+//! alone, where an average may be a tie.
 
 use crate::quant::Rounding;
 use crate::{Numerics, QParams};
 
 /// `AdaptiveAvgPool2d(1)` over an NHWC map, one value a channel; keeps the input's scale and zero point.
 ///
-/// `rne(f32(sum - n * zero_point) * (1 / n)) + zero_point`, n the number of pixels.
+/// With `sum` over the map's n pixels, `rne(f32(sum - n * zero_point) * m) + zero_point`, where m is `1 / n` (fbgemm) or
+/// `scale / (scale * n)` (qnnpack; the two may differ in the last bit).
 ///
 /// # Panics
 /// If `out` does not have `channels` elements or the input is not whole pixels.
 pub fn global_avg_pool_u8(numerics: Numerics, x: QParams, input: &[u8], channels: usize, out: &mut [u8]) {
-    let _ = numerics;
-    let n = (input.len() / channels) as f32;
+    let n = pixels(input, channels, out) as f32;
+    let multiplier = match numerics {
+        Numerics::Fbgemm => 1.0 / n,
+        Numerics::Qnnpack => x.scale / (x.scale * n),
+    };
     let rounding = Rounding::new(x.zero_point, false);
-    centred_sums(x, input, channels, out, |sum| rounding.round(sum * (1.0 / n)));
+    for (channel, out) in out.iter_mut().enumerate() {
+        let centred: i32 = values(input, channels, channel).map(|q| i32::from(q) - i32::from(x.zero_point)).sum();
+        *out = rounding.round(centred as f32 * multiplier);
+    }
 }
 
 /// `mean([2, 3])` over an NHWC map, one value a channel; keeps the input's scale and zero point.
 ///
+/// qnnpack: as [`global_avg_pool_u8`]. fbgemm: `rne((sum / n) * (1 / scale)) + zero_point` with the f32 sum of the
+/// dequantized values, in the order in which torch's AVX2 code sums: cascaded for channels in whole groups of
+/// 32; for the rest in four interleaved cascades.
+///
 /// # Panics
 /// If `out` does not have `channels` elements or the input is not whole pixels.
 pub fn mean_u8(numerics: Numerics, x: QParams, input: &[u8], channels: usize, out: &mut [u8]) {
-    let n = (input.len() / channels) as f32;
-    let rounding = Rounding::new(x.zero_point, false);
-    match numerics {
-        Numerics::Qnnpack => centred_sums(x, input, channels, out, |sum| rounding.round(sum / n)),
-        Numerics::Fbgemm => mean_fbgemm(x, input, channels, out),
+    if numerics == Numerics::Qnnpack {
+        return global_avg_pool_u8(numerics, x, input, channels, out);
+    }
+    let n = pixels(input, channels, out);
+    let (inverse, rounding) = (1.0 / x.scale, Rounding::new(x.zero_point, false));
+    let in_groups = channels / GROUP * GROUP;
+    for (channel, out) in out.iter_mut().enumerate() {
+        let value = |pixel: usize| x.dequantize(input[pixel * channels + channel]);
+        let sum = if channel < in_groups { cascade(n, value) } else { interleaved(n, value) };
+        *out = rounding.round(sum / n as f32 * inverse);
     }
 }
 
-/// Hands `f32(sum - n * zero_point)` of each channel to `finish`.
-fn centred_sums(x: QParams, input: &[u8], channels: usize, out: &mut [u8], finish: impl Fn(f32) -> u8) {
-    assert!(channels > 0 && input.len().is_multiple_of(channels) && out.len() == channels, "int8 mean: lengths");
-    let centre = (input.len() / channels) as i32 * i32::from(x.zero_point);
-    for (channel, out) in out.iter_mut().enumerate() {
-        let sum: i32 = input[channel..].iter().step_by(channels).map(|&q| i32::from(q)).sum();
-        *out = finish((sum - centre) as f32);
-    }
+/// Channels that torch sums together: four vectors of eight.
+const GROUP: usize = 32;
+
+/// Levels of torch's cascaded sum.
+const LEVELS: usize = 4;
+
+/// The map's pixels, after a check of the lengths.
+fn pixels(input: &[u8], channels: usize, out: &[u8]) -> usize {
+    let whole = channels > 0 && !input.is_empty() && input.len().is_multiple_of(channels);
+    assert!(whole && out.len() == channels, "int8 mean: lengths");
+    input.len() / channels
 }
 
-fn mean_fbgemm(x: QParams, input: &[u8], channels: usize, out: &mut [u8]) {
-    assert!(channels > 0 && input.len().is_multiple_of(channels) && out.len() == channels, "int8 mean: lengths");
-    let (n, inverse, rounding) = ((input.len() / channels) as f32, 1.0 / x.scale, Rounding::new(x.zero_point, false));
-    for (channel, out) in out.iter_mut().enumerate() {
-        let sum: f32 = input[channel..].iter().step_by(channels).map(|&q| x.dequantize(q)).sum();
-        *out = rounding.round(sum / n * inverse);
+fn values(input: &[u8], channels: usize, channel: usize) -> impl Iterator<Item = u8> {
+    input[channel..].iter().step_by(channels).copied()
+}
+
+/// Sum of n values in torch's order: a chunk of 2^p values at a time into the lowest level, which after each chunk
+/// moves up by one level, and on from any level whose 2^p additions are complete; p = max(4, ceil(log2 n) / 4).
+/// What is left over stays in the lowest level, and the levels are added at the end.
+fn cascade(n: usize, value: impl Fn(usize) -> f32) -> f32 {
+    let ceil_log2 = n.next_power_of_two().trailing_zeros();
+    let power = (ceil_log2 / LEVELS as u32).max(4);
+    let chunk = 1_usize << power;
+    let mut levels = [0.0_f32; LEVELS];
+    let full = n / chunk * chunk;
+    for start in (0..full).step_by(chunk) {
+        (start..start + chunk).for_each(|index| levels[0] += value(index));
+        for level in 1..LEVELS {
+            levels[level] += levels[level - 1];
+            levels[level - 1] = 0.0;
+            let done = start + chunk;
+            if done & ((chunk - 1) << (level as u32 * power)) != 0 {
+                break;
+            }
+        }
+    }
+    (full..n).for_each(|index| levels[0] += value(index));
+    levels[1..].iter().fold(levels[0], |sum, level| sum + level)
+}
+
+/// Sum of n values as torch sums a single vector: four cascades of every fourth value, the remainder of n on the
+/// first, then added in order.
+fn interleaved(n: usize, value: impl Fn(usize) -> f32) -> f32 {
+    let rows = n / 4;
+    let mut sums: [f32; 4] = std::array::from_fn(|k| if rows > 0 { cascade(rows, |i| value(i * 4 + k)) } else { 0.0 });
+    (rows * 4..n).for_each(|index| sums[0] += value(index));
+    sums[1..].iter().fold(sums[0], |sum, next| sum + next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_integers_are_exact_in_any_order() {
+        for n in [1, 3, 4, 15, 16, 17, 49, 255, 256, 257, 4096, 5000] {
+            let expected = (n * (n - 1) / 2) as f32;
+            // Below 2^24 every partial sum is an integer that f32 holds.
+            assert_eq!(cascade(n, |i| i as f32), expected);
+            assert_eq!(interleaved(n, |i| i as f32), expected);
+        }
     }
 }

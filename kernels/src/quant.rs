@@ -27,6 +27,12 @@ impl QParams {
         f32::from(i16::from(q) - i16::from(self.zero_point)) * self.scale
     }
 
+    /// The real value of `q`, as PyTorch's vector code computes it: a fused multiply-add of the scale, `q`, and the
+    /// rounded product of scale and zero point. It may differ from [`QParams::dequantize`] in the last bits.
+    pub(crate) fn dequantize_fused(self, q: u8) -> f32 {
+        self.scale.mul_add(f32::from(q), -(self.scale * f32::from(self.zero_point)))
+    }
+
     /// Errs where the scale, or its inverse, is not finite and positive.
     pub(crate) fn check(self, what: &str) -> Result<(), Error> {
         check_scale(self.scale, what)

@@ -6,7 +6,7 @@ use crate::{Error, Numerics, QParams};
 
 /// The epilogue of an int8 convolution or linear layer, for either engine's arithmetic:
 ///
-/// `q = clamp(rne((f32(acc + bias_i32[c]) + bias_f32[c]) * multiplier[c]) + zero_point, low, 255)`
+/// `q = clamp(rne(fma(bias_f32[c], bias_scale, f32(acc + bias_i32[c])) * multiplier[c]) + zero_point, low, 255)`
 ///
 /// where `acc` is the sum of `q_x * q_w` over all taps, padding included (padded taps hold the input's zero point);
 /// `bias_i32` takes the input's zero point out again. `low` is the output's zero point where a ReLU is fused, else 0.
@@ -14,6 +14,7 @@ use crate::{Error, Numerics, QParams};
 pub struct Requantize {
     pub(crate) bias_i32: Vec<i32>,
     pub(crate) bias_f32: Vec<f32>,
+    pub(crate) bias_scale: f32,
     pub(crate) multiplier: Vec<f32>,
     pub(crate) zero_point: u8,
     pub(crate) relu: bool,
@@ -26,8 +27,9 @@ impl Requantize {
     /// - `x`, `out`: quantization of input and output. `weight_scales`: one, or one an output channel.
     /// - `bias`: real values, one an output channel. `weight_sums`: sums of each output channel's weights
     ///   ([`crate::Conv2d::weight_sums`]).
-    /// - fbgemm keeps the bias in f32: `bias / (sx * sw)` with scales per channel, `bias * (1 / (sx * sw))` with one
-    ///   scale; multiplier `(sx * sw) / so`.
+    /// - fbgemm keeps the bias in f32. With scales per channel it adds `bias / (sx * sw)`. With one scale it adds
+    ///   `bias * (1 / (sx * sw))` by a fused multiply-add (found by measurement: torch 2.5.1, 0 of 51 million
+    ///   outputs differ, against 23 with a rounded product). Multiplier `(sx * sw) / so`.
     /// - qnnpack rounds it to i32: `rne(bias * (1 / (sx * sw)))`; multiplier `(sw * sx) * (1 / so)`.
     ///
     /// # Errors
@@ -52,20 +54,28 @@ impl Requantize {
         let mut made = Self {
             bias_i32: Vec::with_capacity(channels),
             bias_f32: Vec::with_capacity(channels),
+            bias_scale: 1.0,
             multiplier: Vec::with_capacity(channels),
             zero_point: out.zero_point,
             relu,
             x_zero_point: x.zero_point,
         };
+        let one_scale = weight_scales.len() == 1;
+        if one_scale && numerics == Numerics::Fbgemm {
+            made.bias_scale = 1.0 / (x.scale * weight_scales[0]);
+        }
         for channel in 0..channels {
-            let sw = weight_scales[if weight_scales.len() == 1 { 0 } else { channel }];
+            let sw = weight_scales[if one_scale { 0 } else { channel }];
             check_scale(sw, "weight")?;
-            let correction = weight_sums[channel].wrapping_mul(-i32::from(x.zero_point));
-            let constants = constants(numerics, x.scale, sw, weight_scales.len() == 1, bias[channel], out.scale);
+            let constants = constants(numerics, x.scale, sw, one_scale, bias[channel], out.scale);
             let (bias_i32, bias_f32, multiplier) = constants.ok_or_else(|| {
-                let (b, sx, so) = (bias[channel], x.scale, out.scale);
-                Error::Quant(format!("channel {channel}: bias {b} with scales {sx} (input), {sw} (weight), {so} (output) leaves the range of the arithmetic"))
+                Error::Quant(format!(
+                    "channel {channel}: bias {} with scales {} (input), {sw} (weight), {} (output) leaves the range of \
+                     the arithmetic",
+                    bias[channel], x.scale, out.scale
+                ))
             })?;
+            let correction = weight_sums[channel].wrapping_mul(-i32::from(x.zero_point));
             made.bias_i32.push(bias_i32.wrapping_add(correction));
             made.bias_f32.push(bias_f32);
             made.multiplier.push(multiplier);
@@ -87,20 +97,21 @@ impl Requantize {
     #[inline(always)]
     pub(crate) fn apply(&self, rounding: Rounding, channel: usize, acc: i32) -> u8 {
         let acc = acc.wrapping_add(self.bias_i32[channel]) as f32;
-        rounding.round((acc + self.bias_f32[channel]) * self.multiplier[channel])
+        // Without a scale, the sum alone is the same and spares CPUs without the instruction a slow call.
+        let bias = self.bias_f32[channel];
+        let biased = if self.bias_scale == 1.0 { acc + bias } else { bias.mul_add(self.bias_scale, acc) };
+        rounding.round(biased * self.multiplier[channel])
     }
 }
 
-/// Bias as i32, bias as f32, multiplier of one channel; none where one is not finite.
-fn constants(numerics: Numerics, sx: f32, sw: f32, per_tensor: bool, bias: f32, so: f32) -> Option<(i32, f32, f32)> {
+/// Bias as i32, bias as f32 and multiplier of one channel; none where one leaves its range.
+fn constants(numerics: Numerics, sx: f32, sw: f32, one_scale: bool, bias: f32, so: f32) -> Option<(i32, f32, f32)> {
     let product = sx * sw;
+    let inverse = 1.0 / product;
     let (bias_i32, bias_f32, multiplier) = match numerics {
-        Numerics::Fbgemm => {
-            let scaled = if per_tensor { bias * (1.0 / product) } else { bias / product };
-            (0, scaled, product / so)
-        }
+        Numerics::Fbgemm => (0, if one_scale { bias } else { bias / product }, product / so),
         Numerics::Qnnpack => {
-            let rounded = (bias * (1.0 / product)).round_ties_even();
+            let rounded = (bias * inverse).round_ties_even();
             // i32::MAX is no f32; 2^31 - 128 is the largest one below it.
             if !(-2_147_483_648.0..=2_147_483_520.0).contains(&rounded) {
                 return None;
@@ -108,5 +119,6 @@ fn constants(numerics: Numerics, sx: f32, sw: f32, per_tensor: bool, bias: f32, 
             (rounded as i32, 0.0, product * (1.0 / so))
         }
     };
-    (bias_f32.is_finite() && multiplier.is_finite() && multiplier > 0.0).then_some((bias_i32, bias_f32, multiplier))
+    let finite = (bias * inverse).is_finite() && bias_f32.is_finite() && multiplier.is_finite();
+    (finite && multiplier > 0.0).then_some((bias_i32, bias_f32, multiplier))
 }

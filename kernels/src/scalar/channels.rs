@@ -1,5 +1,6 @@
 //! Moves of channels between NHWC tensors: concatenation, slices, shuffle.
 
+use crate::lut::CONCAT_BLOCK;
 use crate::{Element, Lut};
 
 /// Concatenates channels: every pixel of `out` is the pixels of the inputs one after another. An input is its
@@ -20,10 +21,19 @@ pub fn concat_channels<T: Element>(inputs: &[(&[T], usize, Option<&Lut>)], out: 
             let out = &mut out[start..start + channels];
             match lut {
                 None => out.copy_from_slice(x),
-                Some(lut) => out.iter_mut().zip(x).for_each(|(out, x)| *out = x.mapped(lut)),
+                Some(lut) => map_pixel(lut, x, out),
             }
         }
         start += channels;
+    }
+}
+
+/// Maps the channels of one pixel of a concatenated input.
+#[inline(always)]
+fn map_pixel<T: Element>(lut: &Lut, x: &[T], out: &mut [T]) {
+    let blocks = x.len() / CONCAT_BLOCK * CONCAT_BLOCK;
+    for (index, (out, x)) in out.iter_mut().zip(x).enumerate() {
+        *out = x.mapped(if index < blocks { &lut.blocks } else { &lut.rest });
     }
 }
 
@@ -61,8 +71,7 @@ mod tests {
     #[test]
     fn concat_slice_and_shuffle() {
         let (a, b) = ([1_u8, 2, 3, 4], [10_u8, 20]);
-        let mut table = [0; 256];
-        table[10] = 11;
+        let table = Lut::new(|q| if q == 10 { 11 } else { 0 });
         let mut out = [0; 6];
         concat_channels(&[(&a, 2, None), (&b, 1, Some(&table))], &mut out, 2);
         assert_eq!(out, [1, 2, 11, 3, 4, 0]);
