@@ -8,8 +8,9 @@ use crate::{Numerics, QParams};
 /// a tensor goes through scalar code, which rounds the dequantized value in another order.
 pub(crate) const BLOCK: usize = 64;
 
-/// Channels that PyTorch's `cat` takes at a time (one AVX2 vector); the rest of each input goes through scalar code.
-pub(crate) const CONCAT_BLOCK: usize = 32;
+/// Channels that PyTorch's `cat` takes at a time (one AVX2 vector of f32); the rest of each input goes through scalar
+/// code.
+pub(crate) const CONCAT_BLOCK: usize = 8;
 
 /// The output of each of the 256 inputs.
 ///

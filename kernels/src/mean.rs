@@ -13,11 +13,7 @@ use crate::{Numerics, QParams};
 /// # Panics
 /// If `out` does not have `channels` elements or the input is not whole pixels.
 pub fn global_avg_pool_u8(numerics: Numerics, x: QParams, input: &[u8], channels: usize, out: &mut [u8]) {
-    let n = pixels(input, channels, out) as f32;
-    let multiplier = match numerics {
-        Numerics::Fbgemm => 1.0 / n,
-        Numerics::Qnnpack => x.scale / (x.scale * n),
-    };
+    let multiplier = average_multiplier(numerics, x.scale, pixels(input, channels, out));
     let rounding = Rounding::new(x.zero_point, false);
     for (channel, out) in out.iter_mut().enumerate() {
         let centred: i32 = values(input, channels, channel).map(|q| i32::from(q) - i32::from(x.zero_point)).sum();
@@ -44,6 +40,14 @@ pub fn mean_u8(numerics: Numerics, x: QParams, input: &[u8], channels: usize, ou
         let value = |pixel: usize| x.dequantize(input[pixel * channels + channel]);
         let sum = if channel < in_groups { cascade(n, value) } else { interleaved(n, value) };
         *out = rounding.round(sum / n as f32 * inverse);
+    }
+}
+
+/// What turns a sum of n integers into their average, as each engine computes it.
+pub(crate) fn average_multiplier(numerics: Numerics, scale: f32, n: usize) -> f32 {
+    match numerics {
+        Numerics::Fbgemm => 1.0 / n as f32,
+        Numerics::Qnnpack => scale / (scale * n as f32),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Windowed pooling, int8 and f32.
 
+use crate::mean::average_multiplier;
 use crate::quant::Rounding;
-use crate::{Element, Pool2d};
+use crate::{Element, Numerics, Pool2d, QParams};
 
 /// For every window, in order: starts `out` (one a channel) with `first`, folds in each of the window's pixels, and
 /// hands `out` with the number of pixels to `finish`.
@@ -49,13 +50,17 @@ pub fn max_pool_f32(geometry: &Pool2d, input: &[f32], output: &mut [f32]) {
 }
 
 /// Average of each window, padding not counted; keeps the input's scale and zero point:
-/// `rne(f32(sum - n * zero_point) * (1 / n)) + zero_point`.
+/// `rne(f32(sum - n * zero_point) * m) + zero_point` with m as in [`crate::global_avg_pool_u8`]. (PyTorch's qnnpack
+/// counts padding even where it is told not to; without padding all agree.)
 ///
 /// # Panics
 /// If a slice does not have the geometry's length.
-pub fn avg_pool_u8(geometry: &Pool2d, zero_point: u8, input: &[u8], output: &mut [u8]) {
-    let (rounding, zero) = (Rounding::new(zero_point, false), i32::from(zero_point));
-    let finish = |sum: i32, n: usize| rounding.round((sum - n as i32 * zero) as f32 * (1.0 / n as f32));
+pub fn avg_pool_u8(numerics: Numerics, geometry: &Pool2d, x: QParams, input: &[u8], output: &mut [u8]) {
+    let (rounding, zero) = (Rounding::new(x.zero_point, false), i32::from(x.zero_point));
+    let finish = |sum: i32, n: usize| {
+        let multiplier = average_multiplier(numerics, x.scale, n);
+        rounding.round((sum - n as i32 * zero) as f32 * multiplier)
+    };
     pool(geometry, input, output, 0_i32, |sum, x| sum + i32::from(x), finish);
 }
 
