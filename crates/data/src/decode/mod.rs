@@ -135,7 +135,11 @@ fn sniff(bytes: &[u8]) -> Result<Kind, Cause> {
     }
     let head = &bytes[..bytes.len().min(256)];
     let text = head.iter().all(|&b| b >= 0x20 || matches!(b, b'\t' | b'\n' | b'\r'));
-    let found = if text { "it looks like a text file".into() } else { format!("it starts with {:02x?}", &head[..head.len().min(4)]) };
+    let found = if text {
+        "it looks like a text file".into()
+    } else {
+        format!("it starts with {:02x?}", &head[..head.len().min(4)])
+    };
     Err(Cause::NotAnImage(found))
 }
 

@@ -30,9 +30,7 @@ pub fn decode(bytes: &[u8], max_pixels: usize) -> Result<(RgbImage, Option<Orien
 
 /// Checks the size in the first chunk before anything is allocated for it.
 fn check_size(bytes: &[u8], limit: usize) -> Result<(), Cause> {
-    let number = |at: usize| {
-        bytes.get(at..).and_then(|b| b.first_chunk()).map(|b| u32::from_be_bytes(*b) as usize)
-    };
+    let number = |at: usize| bytes.get(at..).and_then(|b| b.first_chunk()).map(|b| u32::from_be_bytes(*b) as usize);
     let short = || Cause::Truncated("the file ends inside its headers".into());
     let (width, height) = number(16).zip(number(20)).ok_or_else(short)?;
     if width.saturating_mul(height) > limit { Err(Cause::TooLarge { width, height, limit }) } else { Ok(()) }
@@ -51,9 +49,7 @@ fn to_rgb(colour: ColorType, data: &[u8]) -> Result<Vec<u8>, Cause> {
         ColorType::L16 => grey(&mut wide().map(|v| v.min(255) as u8)),
         ColorType::La16 => grey(&mut wide().step_by(2).map(|v| (v >> 8) as u8)),
         ColorType::Rgb16 => wide().map(|v| (v >> 8) as u8).collect(),
-        ColorType::Rgba16 => {
-            wide().enumerate().filter(|(i, _)| i % 4 != 3).map(|(_, v)| (v >> 8) as u8).collect()
-        }
+        ColorType::Rgba16 => wide().enumerate().filter(|(i, _)| i % 4 != 3).map(|(_, v)| (v >> 8) as u8).collect(),
         other => return Err(Cause::Unsupported(format!("a PNG with colour type {other:?} is not supported"))),
     })
 }

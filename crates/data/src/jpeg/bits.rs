@@ -23,8 +23,7 @@ impl Huffman {
     /// # Errors
     /// [`Cause::Corrupt`] where there are more codes than bits allow.
     pub fn new(counts: &[u8; 16], symbols: &[u8]) -> Result<Self, Cause> {
-        let mut table =
-            Self { fast: [0; 1 << FAST_BITS], end: [0; 17], offset: [0; 17], symbols: symbols.to_vec() };
+        let mut table = Self { fast: [0; 1 << FAST_BITS], end: [0; 17], offset: [0; 17], symbols: symbols.to_vec() };
         let (mut code, mut index) = (0u32, 0usize);
         for length in 1..=16u32 {
             let count = usize::from(counts[length as usize - 1]);

@@ -86,7 +86,12 @@ pub fn decode_scan(
                     let mut block = [0i16; 64];
                     sequential_block(&mut bits, part, &mut block)?;
                     let first = by * 8 * plane.stride + bx * 8;
-                    idct_block(&block, plane.quant.as_ref().unwrap_or(&[0; 64]), &mut plane.samples[first..], plane.stride);
+                    idct_block(
+                        &block,
+                        plane.quant.as_ref().unwrap_or(&[0; 64]),
+                        &mut plane.samples[first..],
+                        plane.stride,
+                    );
                 }
             }
         }
@@ -132,7 +137,8 @@ fn parse_header<'a>(header: &[u8], frame: &Frame, tables: &'a Tables) -> Result<
         parts.push(Part { index, dc, ac, predictor: 0 });
     }
     // An MCU holds at most 10 blocks (T.81 B.2.3).
-    if count > 1 && parts.iter().map(|p| frame.components[p.index].h * frame.components[p.index].v).sum::<usize>() > 10 {
+    if count > 1 && parts.iter().map(|p| frame.components[p.index].h * frame.components[p.index].v).sum::<usize>() > 10
+    {
         return Err(bad());
     }
     Ok((parts, band))
