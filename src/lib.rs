@@ -9,6 +9,7 @@ pub use quantlens_nets as nets;
 pub use quantlens_tensor as tensor;
 pub use quantlens_xai as xai;
 
+pub use engine::{Graph, Plan, Profile, Session};
 pub use kernels::{Isa, Numerics};
 pub use nets::{ModelFile, Precision};
 pub use tensor::{DType, Data, Layout, Quant, Shape, Tensor};
