@@ -136,7 +136,7 @@ impl fmt::Display for Error {
                 let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
                 write!(
                     f,
-                    "{file}: {} tensors are no part of {network}: {shown}{more}: the file holds another network or was \
+                    "{file}: {} of its tensors are no part of {network}: {shown}{more}: the file holds another network or was \
                      exported in another form; running it without them would give wrong results",
                     tensors.len()
                 )
