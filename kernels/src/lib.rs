@@ -27,7 +27,10 @@ mod pool;
 mod quant;
 mod requantize;
 pub mod scalar;
+mod shared;
 mod team;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use buffer::{AlignedBuf, Element};
 pub use conv::{Activation, Conv2d, ConvF32, ConvU8, KernelInfo, KernelOp, LinearF32, LinearU8, kernels};

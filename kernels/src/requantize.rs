@@ -88,6 +88,11 @@ impl Requantize {
         self.multiplier.len()
     }
 
+    /// Zero point of the input that the constants are for.
+    pub fn input_zero_point(&self) -> u8 {
+        self.x_zero_point
+    }
+
     /// Rounding and clamping of the outputs.
     pub(crate) fn rounding(&self) -> Rounding {
         Rounding::new(self.zero_point, self.relu)

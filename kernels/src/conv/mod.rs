@@ -7,14 +7,18 @@
 
 mod f32;
 mod geometry;
+mod panels;
 mod registry;
+mod tiling;
 mod u8;
 
 pub use self::f32::{ConvF32, LinearF32};
 pub(crate) use self::f32::{F32Kernel, PackedF32};
 pub use self::geometry::Conv2d;
 pub(crate) use self::geometry::{MAX_ELEMENTS, MAX_NUMBER};
+pub(crate) use self::panels::{Panel, Panels};
 pub use self::registry::{KernelInfo, KernelOp, kernels};
+pub(crate) use self::tiling::{Bands, Tile};
 pub use self::u8::{ConvU8, LinearU8};
 pub(crate) use self::u8::{PackedU8, U8Kernel};
 

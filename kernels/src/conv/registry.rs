@@ -37,10 +37,22 @@ pub struct KernelInfo {
 }
 
 /// int8 kernels, those to prefer later.
-static U8: &[&U8Kernel] = &[&crate::scalar::conv::U8];
+static U8: &[&U8Kernel] = &[
+    &crate::scalar::conv::U8,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::GEMM_U8,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::DEPTHWISE_U8,
+];
 
 /// f32 kernels, those to prefer later.
-static F32: &[&F32Kernel] = &[&crate::scalar::conv::F32];
+static F32: &[&F32Kernel] = &[
+    &crate::scalar::conv::F32,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::GEMM_F32,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::DEPTHWISE_F32,
+];
 
 /// All kernels of this build, those to prefer later; whether this CPU can run one says [`Isa::available`].
 pub fn kernels() -> &'static [&'static KernelInfo] {

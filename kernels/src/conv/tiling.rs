@@ -1,0 +1,227 @@
+//! How a convolution is cut up: bands of output rows, one or more tasks each, with the padded input rows that a band
+//! reads; and tiles of a few output pixels within a band. The cut follows from the geometry alone, never from the number
+//! of threads.
+
+use std::ops::Range;
+
+use super::Conv2d;
+
+/// Most output pixels of a tile of any kernel.
+pub(crate) const MAX_TILE: usize = 16;
+
+/// Tasks to aim for, so that a few threads find work of even size.
+const TASKS: usize = 8;
+
+/// Multiply-adds below which a task is not worth a thread's time.
+const MIN_TASK_MACS: u64 = 100_000;
+
+/// A convolution cut into bands.
+#[derive(Debug, Clone)]
+pub(crate) struct Bands {
+    /// The geometry; a 1x1 convolution with stride 1 is seen as a column of pixels.
+    pub(crate) conv: Conv2d,
+    /// Output rows of a band; the last may have fewer.
+    rows: usize,
+    /// Elements from one pixel of the padded rows to the next.
+    pixel_stride: usize,
+}
+
+impl Bands {
+    /// Bands whose padded input, of `element` bytes an element and `pixel_stride` elements a pixel, stays near
+    /// `bytes`; no fewer than there should be tasks, where each would still have enough to do.
+    pub(crate) fn new(conv: &Conv2d, pixel_stride: usize, element: usize, bytes: usize) -> Self {
+        let pointwise = conv.kernel == [1, 1] && conv.stride == [1, 1] && conv.padding == [0, 0];
+        let conv = if pointwise { Conv2d { in_h: conv.in_h * conv.in_w, in_w: 1, ..*conv } } else { *conv };
+        let row_bytes = (conv.in_w + 2 * conv.padding[1]) * pixel_stride * element;
+        let overlap = conv.kernel[0].saturating_sub(conv.stride[0]);
+        let fitting = (bytes / row_bytes).saturating_sub(overlap) / conv.stride[0];
+        let tasks = (conv.macs() / MIN_TASK_MACS).clamp(1, TASKS as u64) as usize;
+        let rows = fitting.min(conv.out_h().div_ceil(tasks)).max(1);
+        Self { conv, rows, pixel_stride }
+    }
+
+    /// Makes the number of output pixels of a band a multiple of `tile`, where a row is one pixel.
+    pub(crate) fn align_to(mut self, tile: usize) -> Self {
+        if self.conv.out_w() == 1 && self.rows > tile {
+            self.rows = self.rows.next_multiple_of(tile);
+        }
+        self
+    }
+
+    /// Number of bands.
+    pub(crate) fn count(&self) -> usize {
+        self.conv.out_h().div_ceil(self.rows)
+    }
+
+    /// Into how many ranges the `blocks` of output channels of each band should be cut so that there are enough tasks.
+    pub(crate) fn splits(&self, blocks: usize) -> usize {
+        let tasks = (self.conv.macs() / MIN_TASK_MACS).clamp(1, TASKS as u64) as usize;
+        tasks.div_ceil(self.count()).min(blocks)
+    }
+
+    /// Output rows of a band.
+    pub(crate) fn out_rows(&self, band: usize) -> Range<usize> {
+        band * self.rows..((band + 1) * self.rows).min(self.conv.out_h())
+    }
+
+    /// Columns of the padded input.
+    pub(crate) fn padded_w(&self) -> usize {
+        self.conv.in_w + 2 * self.conv.padding[1]
+    }
+
+    /// Elements of the padded input rows of the largest band.
+    pub(crate) fn padded_len(&self) -> usize {
+        self.padded_rows(self.rows.min(self.conv.out_h())) * self.padded_w() * self.pixel_stride
+    }
+
+    /// Padded input rows that so many output rows read.
+    fn padded_rows(&self, out_rows: usize) -> usize {
+        (out_rows - 1) * self.conv.stride[0] + self.conv.kernel[0]
+    }
+
+    /// Copies the input rows of a band, with padding around them, and converts their elements. Elements of a pixel
+    /// beyond its channels, where the pixel stride is larger, keep their old values.
+    #[inline(always)]
+    pub(crate) fn copy_padded<S: Copy, D: Copy>(
+        &self,
+        band: usize,
+        input: &[S],
+        out: &mut [D],
+        padding: D,
+        convert: impl Fn(S) -> D + Copy,
+    ) {
+        let (conv, out_rows) = (&self.conv, self.out_rows(band));
+        let (c, stride, rows) = (conv.in_c, self.pixel_stride, self.padded_rows(out_rows.len()));
+        let first = out_rows.start * conv.stride[0];
+        let row_len = self.padded_w() * stride;
+        if conv.padding == [0, 0] && stride == c {
+            let input = &input[first * row_len..][..rows * row_len];
+            out.iter_mut().zip(input).for_each(|(out, &x)| *out = convert(x));
+            return;
+        }
+        for (index, out) in out.chunks_exact_mut(row_len).take(rows).enumerate() {
+            let Some(row) = (first + index).checked_sub(conv.padding[0]).filter(|&row| row < conv.in_h) else {
+                out.fill(padding);
+                continue;
+            };
+            let (left, rest) = out.split_at_mut(conv.padding[1] * stride);
+            let (middle, right) = rest.split_at_mut(conv.in_w * stride);
+            left.fill(padding);
+            right.fill(padding);
+            let input = &input[row * conv.in_w * c..][..conv.in_w * c];
+            if stride == c {
+                middle.iter_mut().zip(input).for_each(|(out, &x)| *out = convert(x));
+            } else {
+                for (out, x) in middle.chunks_exact_mut(stride).zip(input.chunks_exact(c)) {
+                    out.iter_mut().zip(x).for_each(|(out, &x)| *out = convert(x));
+                }
+            }
+        }
+    }
+
+    /// The output pixels of a band in tiles of at most `tile` (up to [`MAX_TILE`]) pixels, of even size. Offsets count
+    /// from the band's first padded row.
+    pub(crate) fn tiles(&self, band: usize, tile: usize) -> Tiles {
+        let rows = self.out_rows(band);
+        let (w, pixels) = (self.conv.out_w(), rows.len() * self.conv.out_w());
+        Tiles {
+            next: rows.start * w,
+            end: rows.start * w + pixels,
+            left: pixels.div_ceil(tile),
+            column: 0,
+            columns: w,
+            offset: 0,
+            step: self.conv.stride[1] * self.pixel_stride,
+            wrap: (self.conv.stride[0] * self.padded_w() - (w - 1) * self.conv.stride[1]) * self.pixel_stride,
+        }
+    }
+}
+
+/// A few output pixels in a row (which may wrap to the next).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tile {
+    /// The first pixel's number in the output.
+    pub(crate) first: usize,
+    /// Number of pixels.
+    pub(crate) len: usize,
+    /// Where in the padded rows the window of each pixel starts; valid up to `len`.
+    pub(crate) offsets: [usize; MAX_TILE],
+}
+
+/// Iterator over the tiles of a band.
+#[derive(Debug, Clone)]
+pub(crate) struct Tiles {
+    next: usize,
+    end: usize,
+    left: usize,
+    column: usize,
+    columns: usize,
+    offset: usize,
+    /// From a pixel's window to that of the next one in its row.
+    step: usize,
+    /// From the window of the last pixel of a row to that of the next row's first; the strides make it positive.
+    wrap: usize,
+}
+
+impl Iterator for Tiles {
+    type Item = Tile;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Tile> {
+        if self.left == 0 {
+            return None;
+        }
+        let mut tile =
+            Tile { first: self.next, len: (self.end - self.next).div_ceil(self.left), offsets: [0; MAX_TILE] };
+        for offset in &mut tile.offsets[..tile.len] {
+            *offset = self.offset;
+            self.column += 1;
+            if self.column == self.columns {
+                self.column = 0;
+                self.offset += self.wrap;
+            } else {
+                self.offset += self.step;
+            }
+        }
+        self.next += tile.len;
+        self.left -= 1;
+        Some(tile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_all_pixels_once() {
+        let conv =
+            Conv2d { in_h: 9, in_w: 8, in_c: 3, out_c: 4, kernel: [3, 2], stride: [2, 1], padding: [1, 1], groups: 1 };
+        let bands = Bands::new(&conv, 4, 2, 2 * 4 * 10 * 5);
+        let mut expected = 0;
+        for band in 0..bands.count() {
+            let first_row = bands.out_rows(band).start;
+            for tile in bands.tiles(band, 6) {
+                assert!(tile.first == expected && (1..=6).contains(&tile.len));
+                for (index, offset) in tile.offsets[..tile.len].iter().enumerate() {
+                    let (y, x) = ((expected + index) / conv.out_w() - first_row, (expected + index) % conv.out_w());
+                    assert_eq!(*offset, (y * 2 * 10 + x) * 4);
+                    assert!(offset + (2 * 10 + 2) * 4 <= bands.padded_len());
+                }
+                expected += tile.len;
+            }
+        }
+        assert!(bands.count() > 1);
+        assert_eq!(expected, conv.out_h() * conv.out_w());
+    }
+
+    #[test]
+    fn padded_rows_hold_the_input_in_padding() {
+        let conv =
+            Conv2d { in_h: 2, in_w: 2, in_c: 1, out_c: 1, kernel: [3, 3], stride: [1, 1], padding: [1, 1], groups: 1 };
+        let bands = Bands::new(&conv, 1, 1, 1 << 20);
+        let mut out = [0_i16; 16];
+        bands.copy_padded(0, &[1_u8, 2, 3, 4], &mut out, 9, i16::from);
+        assert_eq!(out, [9, 9, 9, 9, 9, 1, 2, 9, 9, 3, 4, 9, 9, 9, 9, 9]);
+    }
+}

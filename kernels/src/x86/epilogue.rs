@@ -1,0 +1,152 @@
+//! From sums in registers to outputs: requantization to u8, activation in f32.
+
+use std::arch::x86_64::*;
+
+use crate::conv::Activation;
+use crate::{AlignedBuf, Requantize};
+
+/// A [`Requantize`] with its constants spread to vectors of channels, in the order in which a kernel's sums lie.
+#[derive(Debug)]
+pub(super) struct EpilogueU8 {
+    bias_i32: AlignedBuf<i32>,
+    bias_f32: AlignedBuf<f32>,
+    multiplier: AlignedBuf<f32>,
+    bias_scale: f32,
+    low: f32,
+    high: f32,
+    zero_point: i32,
+}
+
+impl EpilogueU8 {
+    /// `spread_i32` and `spread_f32` bring one value an output channel into the kernel's order.
+    pub(super) fn new(
+        requantize: &Requantize,
+        spread_i32: impl Fn(&[i32]) -> AlignedBuf<i32>,
+        spread_f32: impl Fn(&[f32]) -> AlignedBuf<f32>,
+    ) -> Self {
+        let zero = f32::from(requantize.zero_point);
+        Self {
+            bias_i32: spread_i32(&requantize.bias_i32),
+            bias_f32: spread_f32(&requantize.bias_f32),
+            multiplier: spread_f32(&requantize.multiplier),
+            bias_scale: requantize.bias_scale,
+            low: if requantize.relu { 0.0 } else { -zero },
+            high: 255.0 - zero,
+            zero_point: i32::from(requantize.zero_point),
+        }
+    }
+
+    /// Bytes of the constants.
+    pub(super) fn bytes(&self) -> usize {
+        self.bias_i32.len() * 12
+    }
+
+    /// Eight outputs, as i32 in 0..=255, of eight sums whose constants start at `index`.
+    ///
+    /// The order of operations is [`Requantize`]'s. The fused multiply-add stands in its formula; the product with the
+    /// multiplier is rounded by itself. Clamping before the conversion keeps it in range, since the conversion would
+    /// turn large values into `i32::MIN`. The conversion rounds half to even: Rust never changes MXCSR.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    pub(super) fn outputs(&self, index: usize, sums: __m256i) -> __m256i {
+        let (bias_i32, bias_f32) = (load_i32(&self.bias_i32, index), load_f32(&self.bias_f32, index));
+        let sums = _mm256_cvtepi32_ps(_mm256_add_epi32(sums, bias_i32));
+        let biased = _mm256_fmadd_ps(bias_f32, _mm256_set1_ps(self.bias_scale), sums);
+        let scaled = _mm256_mul_ps(biased, load_f32(&self.multiplier, index));
+        let clamped = _mm256_min_ps(_mm256_max_ps(scaled, _mm256_set1_ps(self.low)), _mm256_set1_ps(self.high));
+        _mm256_add_epi32(_mm256_cvtps_epi32(clamped), _mm256_set1_epi32(self.zero_point))
+    }
+}
+
+/// Packs twice eight i32 in 0..=255 into 16 bytes, in order.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn pack_16(a: __m256i, b: __m256i) -> __m128i {
+    let a = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+    let b = _mm_packs_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256::<1>(b));
+    _mm_packus_epi16(a, b)
+}
+
+/// Stores the first `out.len()` of 16 bytes.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn store_u8(bytes: __m128i, out: &mut [u8]) {
+    match out.len() {
+        // SAFETY: the slice has 16 writable bytes; the store needs no alignment.
+        16 => unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) },
+        // SAFETY: the slice has 8 writable bytes; the store needs no alignment.
+        8 => unsafe { _mm_storel_epi64(out.as_mut_ptr().cast(), bytes) },
+        len => {
+            let mut all = [0_u8; 16];
+            // SAFETY: the array has 16 writable bytes; the store needs no alignment.
+            unsafe { _mm_storeu_si128(all.as_mut_ptr().cast(), bytes) };
+            out.copy_from_slice(&all[..len]);
+        }
+    }
+}
+
+/// Eight i32 from `index` on.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn load_i32(values: &[i32], index: usize) -> __m256i {
+    let values = &values[index..index + 8];
+    // SAFETY: the slice has 8 elements; the load needs no alignment.
+    unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
+}
+
+/// Eight f32 from `index` on.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn load_f32(values: &[f32], index: usize) -> __m256 {
+    let values = &values[index..index + 8];
+    // SAFETY: the slice has 8 elements; the load needs no alignment.
+    unsafe { _mm256_loadu_ps(values.as_ptr()) }
+}
+
+/// The activation of eight values, equal to [`Activation::apply`] bit for bit (NaN included, but for `None`).
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn activate(activation: Activation, x: __m256) -> __m256 {
+    match activation {
+        Activation::None => x,
+        Activation::Relu => relu(x),
+        Activation::Relu6 => relu6(x),
+        Activation::Hardswish => {
+            let gate = relu6(_mm256_add_ps(x, _mm256_set1_ps(3.0)));
+            _mm256_div_ps(_mm256_mul_ps(x, gate), _mm256_set1_ps(6.0))
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn relu(x: __m256) -> __m256 {
+    _mm256_max_ps(x, _mm256_setzero_ps())
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn relu6(x: __m256) -> __m256 {
+    _mm256_min_ps(relu(x), _mm256_set1_ps(6.0))
+}
+
+/// Lanes below `count` set, for masked loads and stores.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn mask(count: usize) -> __m256i {
+    let count = _mm256_set1_epi32(count.min(8) as i32);
+    _mm256_cmpgt_epi32(count, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+}
+
+/// Stores the first `out.len()` of eight values.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn store_f32(values: __m256, out: &mut [f32]) {
+    if out.len() >= 8 {
+        // SAFETY: the slice has 8 writable elements; the store needs no alignment.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), values) }
+    } else {
+        // SAFETY: the mask selects the slice's elements alone; masked lanes are not accessed.
+        unsafe { _mm256_maskstore_ps(out.as_mut_ptr(), mask(out.len()), values) }
+    }
+}

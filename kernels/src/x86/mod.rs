@@ -1,0 +1,15 @@
+//! Kernels for x86-64. The AVX2 ones need AVX2 and FMA.
+//!
+//! int8 products are exact: both factors are widened to i16 and summed in pairs by `vpmaddwd`, whose i32 results cannot
+//! overflow. (`vpmaddubsw`, which takes bytes, saturates its sums of pairs in i16.)
+
+mod depthwise_f32;
+mod depthwise_u8;
+mod epilogue;
+mod gemm_f32;
+mod gemm_u8;
+
+pub(crate) use depthwise_f32::DEPTHWISE_F32;
+pub(crate) use depthwise_u8::DEPTHWISE_U8;
+pub(crate) use gemm_f32::GEMM_F32;
+pub(crate) use gemm_u8::GEMM_U8;

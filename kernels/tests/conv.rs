@@ -1,0 +1,223 @@
+//! One tester for every convolution kernel: awkward sizes on every instruction set of this machine against the scalar
+//! kernel, and the same results on any number of threads.
+
+use quantlens_kernels::{
+    Activation, AlignedBuf, Conv2d, ConvF32, ConvU8, Isa, LinearU8, Numerics, QParams, Requantize, Team, kernels,
+};
+
+/// A small generator (splitmix64), so that a failure can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// One of `choices`.
+    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[(self.next() % choices.len() as u64) as usize]
+    }
+
+    /// Between -1 and 1.
+    fn float(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+/// Channel counts around the tiles of all kernels: 8 and 16 wide, pairs of products.
+const CHANNELS: [usize; 12] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 48];
+
+/// Kernel, stride and padding.
+const WINDOWS: [([usize; 2], [usize; 2], [usize; 2]); 9] = [
+    ([1, 1], [1, 1], [0, 0]),
+    ([1, 1], [2, 2], [0, 0]),
+    ([3, 3], [1, 1], [1, 1]),
+    ([3, 3], [2, 2], [1, 1]),
+    ([5, 5], [1, 1], [2, 2]),
+    ([5, 5], [2, 2], [2, 2]),
+    ([7, 7], [2, 2], [3, 3]),
+    ([3, 3], [1, 1], [0, 0]),
+    ([2, 3], [3, 1], [1, 0]),
+];
+
+/// Geometries: every window with every map that it fits, channels and groups in turn.
+fn geometries(random: &mut Random) -> Vec<Conv2d> {
+    let mut all = Vec::new();
+    for (kernel, stride, padding) in WINDOWS {
+        // Numbers of output pixels around the tiles: 1, and a few more and fewer than 4 and 6.
+        for (in_h, in_w) in [(1, 1), (1, 5), (2, 2), (3, 2), (5, 7), (7, 7), (8, 6), (13, 12)] {
+            for kind in 0..5 {
+                let (a, b) = (random.of(&CHANNELS), random.of(&CHANNELS));
+                let groups = random.of(&[2, 3]);
+                let (in_c, out_c, groups) = match kind {
+                    0 | 1 => (a, b, 1),
+                    2 => (a, a, a),
+                    3 => (a * groups, b * groups, groups),
+                    _ => (a, a * 2, a),
+                };
+                let conv = Conv2d { in_h, in_w, in_c, out_c, kernel, stride, padding, groups };
+                if conv.check().is_ok() {
+                    all.push(conv);
+                }
+            }
+        }
+    }
+    // Long sums, and maps of several bands.
+    let large = Conv2d { in_h: 40, in_w: 33, kernel: [3, 3], padding: [1, 1], ..Conv2d::linear(40, 24) };
+    all.extend([
+        Conv2d::linear(1000, 37),
+        Conv2d::linear(65_793, 2),
+        large,
+        Conv2d { stride: [2, 2], groups: 8, ..large },
+        Conv2d { in_h: 61, in_w: 60, ..Conv2d::linear(57, 40) },
+        Conv2d { in_c: 130, out_c: 130, groups: 130, ..large },
+        Conv2d { in_c: 130, out_c: 130, groups: 130, stride: [2, 2], kernel: [5, 5], padding: [2, 2], ..large },
+    ]);
+    all
+}
+
+fn isas() -> impl Iterator<Item = Isa> {
+    Isa::ALL.into_iter().filter(|isa| isa.available() && *isa != Isa::Scalar)
+}
+
+/// Integers: all of them, or the extremes alone.
+fn integers(random: &mut Random, len: usize, extreme: bool) -> Vec<u8> {
+    (0..len).map(|_| if extreme { random.of(&[0, 255, 127, 128]) } else { random.next() as u8 }).collect()
+}
+
+/// A random epilogue: outputs spread over the range, and some saturate.
+fn epilogue(random: &mut Random, conv: &Conv2d, weights: &[i8]) -> Requantize {
+    let numerics = random.of(&[Numerics::Fbgemm, Numerics::Qnnpack]);
+    let scales = random.of(&[1, conv.out_c]);
+    let x = QParams { scale: 0.02, zero_point: random.of(&[0, 1, 127, 255]) };
+    let spread = 0.02 * 0.005 * 70.0 * 130.0 * (conv.terms() as f32).sqrt();
+    let out = QParams { scale: spread / random.of(&[8.0, 60.0]), zero_point: random.of(&[0, 100, 255]) };
+    let weight_scales: Vec<f32> = (0..scales).map(|_| 0.005 * (1.0 + 0.4 * random.float())).collect();
+    let bias: Vec<f32> = (0..conv.out_c).map(|_| spread * random.float()).collect();
+    let relu = random.of(&[false, true]);
+    let sums = conv.weight_sums(weights);
+    Requantize::new(numerics, x, &weight_scales, &bias, &sums, out, relu).expect("valid scales")
+}
+
+fn run_u8(conv: &ConvU8, input: &[u8], threads: usize) -> Vec<u8> {
+    let mut scratch = AlignedBuf::<u8>::new(conv.scratch_bytes());
+    // What a kernel leaves unwritten or reads unwritten must not matter.
+    scratch.fill(0xa5);
+    let mut output = vec![0x5a; conv.geometry().out_len()];
+    conv.run(input, &mut output, &mut scratch, &Team::new(threads));
+    output
+}
+
+#[test]
+fn int8_kernels_equal_scalar() {
+    let mut random = Random(1);
+    let mut served = std::collections::HashSet::new();
+    for (index, geometry) in geometries(&mut random).into_iter().enumerate() {
+        let extreme = index % 3 == 0;
+        let input = integers(&mut random, geometry.in_len(), extreme);
+        let weights = integers(&mut random, geometry.weight_len(), extreme);
+        let weights: Vec<i8> = weights.into_iter().map(|w| w as i8).collect();
+        let requantize = epilogue(&mut random, &geometry, &weights);
+        let zero_point = requantize.input_zero_point();
+        let make = |isa| ConvU8::new(isa, &geometry, &weights, zero_point, requantize.clone()).expect("valid");
+        let expected = run_u8(&make(Isa::Scalar), &input, 1);
+        for isa in isas() {
+            let conv = make(isa);
+            served.insert(conv.kernel_name());
+            assert_eq!(run_u8(&conv, &input, 1), expected, "{} {geometry:?}", conv.kernel_name());
+            assert_eq!(run_u8(&conv, &input, 3), expected, "{} {geometry:?}, 3 threads", conv.kernel_name());
+        }
+    }
+    for info in kernels().iter().filter(|info| info.name.starts_with("u8") && info.isa != Isa::Scalar) {
+        assert!(!info.isa.available() || served.contains(info.name), "{} was never chosen", info.name);
+    }
+}
+
+#[test]
+fn the_largest_sum_does_not_overflow() {
+    let k = 65_793;
+    let x = QParams { scale: 1.0, zero_point: 0 };
+    let out = QParams { scale: 16_777_216.0, zero_point: 128 };
+    for (weight, expected) in [(-128_i8, 0_u8), (127, 255)] {
+        let weights = vec![weight; k];
+        let sums = Conv2d::linear(k, 1).weight_sums(&weights);
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+            let requantize = Requantize::new(Numerics::Fbgemm, x, &[1.0], &[0.0], &sums, out, false).expect("valid");
+            let linear = LinearU8::new(isa, k, 1, &weights, 0, requantize).expect("valid");
+            let mut scratch = AlignedBuf::<u8>::new(linear.scratch_bytes());
+            let mut output = [7];
+            linear.run(&vec![255; k], &mut output, &mut scratch, &Team::new(1));
+            // 65,793 * 255 * -128 / 2^24 is -128 to the nearest, with 127 it is 127: the ends, not wrapped around.
+            assert_eq!(output, [expected], "{isa}");
+        }
+    }
+}
+
+fn run_f32(conv: &ConvF32, input: &[f32], threads: usize) -> Vec<f32> {
+    let mut scratch = AlignedBuf::<f32>::new(conv.scratch_len());
+    scratch.fill(f32::NAN);
+    let mut output = vec![f32::NAN; conv.geometry().out_len()];
+    conv.run(input, &mut output, &mut scratch, &Team::new(threads));
+    output
+}
+
+#[test]
+fn f32_kernels_are_close_to_scalar() {
+    let mut random = Random(2);
+    let mut served = std::collections::HashSet::new();
+    for geometry in geometries(&mut random) {
+        let input: Vec<f32> = (0..geometry.in_len()).map(|_| random.float()).collect();
+        let weights: Vec<f32> = (0..geometry.weight_len()).map(|_| random.float()).collect();
+        let bias: Vec<f32> = (0..geometry.out_c).map(|_| random.float()).collect();
+        let all = [Activation::None, Activation::Relu, Activation::Relu6, Activation::Hardswish];
+        let activation = random.of(&all);
+        let make = |isa| ConvF32::new(isa, &geometry, &weights, &bias, activation).expect("valid");
+        let expected = run_f32(&make(Isa::Scalar), &input, 1);
+        // Both sum n products of magnitude up to 1. Rounding errors add up as a random walk over partial sums, which
+        // are one too: sqrt(n) steps of half an eps of sqrt(n), a quarter of that for products of this size. Six times
+        // n * eps leaves room for the largest of all outputs and for the slope of 1.5 of an activation.
+        let tolerance = 6.0 * (geometry.terms() as f32 + 1.0) * f32::EPSILON;
+        for isa in isas() {
+            let conv = make(isa);
+            served.insert(conv.kernel_name());
+            let found = run_f32(&conv, &input, 1);
+            for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let difference = (found - expected).abs();
+                assert!(
+                    difference <= tolerance,
+                    "{} {geometry:?} {activation:?} at {index}: expected {expected}, found {found}",
+                    conv.kernel_name()
+                );
+            }
+            let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            let threaded = run_f32(&conv, &input, 3);
+            assert_eq!(bits(&threaded), bits(&found), "{} {geometry:?}, 3 threads", conv.kernel_name());
+        }
+    }
+    for info in kernels().iter().filter(|info| info.name.starts_with("f32") && info.isa != Isa::Scalar) {
+        assert!(!info.isa.available() || served.contains(info.name), "{} was never chosen", info.name);
+    }
+}
+
+#[test]
+fn wrong_sizes_are_errors() {
+    let conv = Conv2d::linear(4, 2);
+    let x = QParams { scale: 1.0, zero_point: 3 };
+    let requantize = |channels: usize| {
+        let (bias, sums) = (vec![0.0; channels], vec![0; channels]);
+        Requantize::new(Numerics::Qnnpack, x, &[1.0], &bias, &sums, x, false)
+    };
+    let ok = requantize(2).expect("valid");
+    assert!(ConvU8::new(Isa::Scalar, &conv, &[0; 8], 3, ok.clone()).is_ok());
+    assert!(ConvU8::new(Isa::Scalar, &conv, &[0; 7], 3, ok.clone()).is_err());
+    assert!(ConvU8::new(Isa::Scalar, &conv, &[0; 8], 4, ok).is_err());
+    assert!(ConvU8::new(Isa::Scalar, &conv, &[0; 8], 3, requantize(3).expect("valid")).is_err());
+    assert!(ConvF32::new(Isa::Scalar, &conv, &[0.0; 8], &[0.0; 1], Activation::None).is_err());
+    assert!(Requantize::new(Numerics::Fbgemm, x, &[1.0, 1.0], &[0.0], &[0], x, false).is_err());
+    assert!(Requantize::new(Numerics::Fbgemm, x, &[f32::NAN], &[0.0], &[0], x, false).is_err());
+    assert!(Requantize::new(Numerics::Qnnpack, x, &[1.0], &[3e9], &[0], x, false).is_err());
+    assert!(Requantize::new(Numerics::Fbgemm, x, &[1e-30], &[1e30], &[0], x, false).is_err());
+}
