@@ -4,12 +4,12 @@ from pathlib import Path
 
 from .errors import ToolError
 
-_WNIDS = Path(__file__).with_name("imagenet_wnids.txt")
+_SYNSETS = Path(__file__).parents[2] / "crates/data/src/imagenet/synsets.txt"
 
 
 def imagenet_wnids() -> list[str]:
     """ImageNet's 1000 WordNet ids in the order of the class index."""
-    return _WNIDS.read_text().split()
+    return [line.split()[0] for line in _SYNSETS.read_text().splitlines()]
 
 
 def class_list(count: int, file: Path | None) -> list[str]:

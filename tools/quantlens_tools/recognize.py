@@ -20,7 +20,8 @@ def conv_shapes(state: dict[str, Any]) -> Shapes:
 
 
 @functools.cache
-def _known_shapes(name: str) -> Shapes:
+def known_shapes(name: str) -> Shapes:
+    """Path to weight shape of every convolution of torchvision's network of this name."""
     with torch.device("meta"):
         return conv_shapes(build_float(name, {}).state_dict())
 
@@ -30,9 +31,9 @@ def recognize(shapes: Shapes) -> str:
     if not shapes:
         raise ToolError("no convolution weights found: this is no state dict of a network")
     for name in NETWORKS:
-        if _known_shapes(name) == shapes:
+        if known_shapes(name) == shapes:
             return name
-    alike = [name for name in NETWORKS if _known_shapes(name).keys() == shapes.keys()]
+    alike = [name for name in NETWORKS if known_shapes(name).keys() == shapes.keys()]
     if alike:
         raise ToolError(
             f"the convolutions are named like {' or '.join(alike)} but have another width: "

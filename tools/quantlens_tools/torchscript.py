@@ -18,7 +18,7 @@ from torch.ao.nn import quantized as nnq
 from .collect import Tensors, add_quant, add_weights, float_tensors
 from .errors import ToolError
 from .networks import NETWORKS, build_converted, build_float, use_engine
-from .recognize import classes_of, conv_shapes, recognize
+from .recognize import classes_of, conv_shapes, known_shapes, recognize
 
 # Graph op -> (kind, position of scale, position of zero point); packed weights are always argument 1.
 _OPS = {
@@ -159,8 +159,6 @@ def _unpack(op: _Op) -> tuple[torch.Tensor, torch.Tensor | None] | None:
 def _recognize_by_order(shapes: list[torch.Size]) -> str:
     found = [tuple(shape) for shape in shapes]
     for name in NETWORKS:
-        with torch.device("meta"):
-            known = conv_shapes(build_float(name, {}).state_dict())
-        if sorted(known.values()) == sorted(found):
+        if sorted(known_shapes(name).values()) == sorted(found):
             return name
     raise ToolError("the convolutions' shapes fit no known network: say which with --network and --arguments")
