@@ -1,1 +1,27 @@
-//! The study pipeline of quantlens: records, stages and tables.
+//! The study of quantlens: pairs of a float network and its int8 twin over a data set.
+//!
+//! The scan writes records (one row an image, network and precision), and everything else is computed from records:
+//! sign policies, map differences, the subset, the paper's tables. Only the timing stage runs networks again.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod manifest;
+mod parquet_file;
+mod parts;
+mod progress;
+mod record;
+mod scan;
+mod summary;
+mod tables;
+mod timing;
+
+pub use error::Error;
+pub use manifest::{DataSettings, MANIFEST, Manifest, NetworkSettings, PairSettings, Settings};
+pub use parts::{PART_SIZE, Part, Records, Shard};
+pub use progress::{Progress, Quiet};
+pub use record::{Precision, Reading, Record, SCHEMA_VERSION};
+pub use scan::{ScanReport, WALL_TIMES};
+pub use summary::{Accuracy, Both, PairSummary, Rmse, SMALL_GAP, SUBSET_PERCENT, Statistics, Summary, subset_size};
+pub use tables::{BYTES_A_MB, Column, Row, Table, render, tables, to_json};
+pub use timing::{NetworkTimes, PairTimes, Spread, TimingOptions, Timings};
