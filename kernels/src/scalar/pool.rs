@@ -4,8 +4,11 @@ use crate::mean::average_multiplier;
 use crate::quant::Rounding;
 use crate::{Element, Numerics, Pool2d, QParams};
 
-/// For every window, in order: starts `out` (one a channel) with `first`, folds in each of the window's pixels, and
-/// hands `out` with the number of pixels to `finish`.
+/// Channels whose accumulators lie on the stack at once.
+const BLOCK: usize = 64;
+
+/// For every window and channel: starts with `start`, folds in each of the window's pixels, and hands the result with
+/// the number of pixels to `finish`.
 fn pool<T: Element, A: Copy>(
     geometry: &Pool2d,
     input: &[T],
@@ -17,19 +20,20 @@ fn pool<T: Element, A: Copy>(
     assert_eq!(input.len(), geometry.in_len(), "pooling: input");
     assert_eq!(output.len(), geometry.out_len(), "pooling: output");
     let c = geometry.channels;
-    let mut acc = vec![start; c];
     for (index, out) in output.chunks_exact_mut(c).enumerate() {
         let rows = geometry.window(0, index / geometry.out_w());
         let columns = geometry.window(1, index % geometry.out_w());
-        acc.fill(start);
-        for row in rows.clone() {
-            let row = &input[(row * geometry.in_w + columns.start) * c..][..columns.len() * c];
-            for pixel in row.chunks_exact(c) {
-                acc.iter_mut().zip(pixel).for_each(|(acc, &x)| *acc = fold(*acc, x));
+        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+            let mut acc = [start; BLOCK];
+            for row in rows.clone() {
+                for pixel in row * geometry.in_w + columns.start..row * geometry.in_w + columns.end {
+                    let values = &input[pixel * c + block * BLOCK..][..out.len()];
+                    acc.iter_mut().zip(values).for_each(|(acc, &x)| *acc = fold(*acc, x));
+                }
             }
+            let pixels = rows.len() * columns.len();
+            out.iter_mut().zip(&acc).for_each(|(out, &acc)| *out = finish(acc, pixels));
         }
-        let pixels = rows.len() * columns.len();
-        out.iter_mut().zip(&acc).for_each(|(out, &acc)| *out = finish(acc, pixels));
     }
 }
 
@@ -38,7 +42,7 @@ fn pool<T: Element, A: Copy>(
 /// # Panics
 /// If a slice does not have the geometry's length.
 pub fn max_pool_u8(geometry: &Pool2d, input: &[u8], output: &mut [u8]) {
-    pool(geometry, input, output, 0_u8, |acc, x| if x > acc { x } else { acc }, |acc, _| acc);
+    max_pool(geometry, input, output, 0);
 }
 
 /// Maximum of each window.
@@ -46,7 +50,7 @@ pub fn max_pool_u8(geometry: &Pool2d, input: &[u8], output: &mut [u8]) {
 /// # Panics
 /// If a slice does not have the geometry's length.
 pub fn max_pool_f32(geometry: &Pool2d, input: &[f32], output: &mut [f32]) {
-    pool(geometry, input, output, f32::NEG_INFINITY, |acc, x| if x > acc { x } else { acc }, |acc, _| acc);
+    max_pool(geometry, input, output, f32::NEG_INFINITY);
 }
 
 /// Average of each window, padding not counted; keeps the input's scale and zero point:
