@@ -11,6 +11,7 @@ mod parquet_file;
 mod parts;
 mod progress;
 mod record;
+mod run;
 mod scan;
 mod summary;
 mod tables;
@@ -21,7 +22,8 @@ pub use manifest::{DataSettings, MANIFEST, Manifest, NetworkSettings, PairSettin
 pub use parts::{PART_SIZE, Part, Records, Shard};
 pub use progress::{Progress, Quiet};
 pub use record::{Precision, Reading, Record, SCHEMA_VERSION};
+pub use run::{PairSpec, StudyConfig, run_scan, run_timing, summarize};
 pub use scan::{ScanReport, WALL_TIMES};
 pub use summary::{Accuracy, Both, PairSummary, Rmse, SMALL_GAP, SUBSET_PERCENT, Statistics, Summary, subset_size};
 pub use tables::{BYTES_A_MB, Column, Row, Table, render, tables, to_json};
-pub use timing::{NetworkTimes, PairTimes, Spread, TimingOptions, Timings};
+pub use timing::{NetworkTimes, PairTimes, Spread, TIMINGS, TimingOptions, Timings};

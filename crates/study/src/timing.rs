@@ -1,6 +1,8 @@
 //! The timing stage: how long inference and CAM take, one image at a time on an otherwise idle machine (latency
 //! mode). The networks of a pair alternate, so that a slow spell of the machine meets both.
 
+use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
 use quantlens_tensor::Tensor;
@@ -8,6 +10,7 @@ use quantlens_xai::{EigenCam, cam_map};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::parts::write_beside;
 use crate::progress::Progress;
 
 /// A network that can be run on an input and looked into.
@@ -97,6 +100,34 @@ pub struct Timings {
     pub runs: usize,
     /// The pairs.
     pub pairs: Vec<PairTimes>,
+}
+
+/// File of the timing stage's results.
+pub const TIMINGS: &str = "timing.json";
+
+impl Timings {
+    /// Writes the results into a folder.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
+        let path = folder.join(TIMINGS);
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::file(&path, e))?;
+        fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+        write_beside(&path, (text + "\n").as_bytes())
+    }
+
+    /// Reads a folder's results; none where the stage has not run.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::File`] for a damaged file.
+    pub fn read(folder: &Path) -> Result<Option<Self>, Error> {
+        let path = folder.join(TIMINGS);
+        match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text)
+                .map(Some)
+                .map_err(|e| Error::file(&path, format!("not the timing stage's file ({e}); delete it"))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io(&path, "read")(e)),
+        }
+    }
 }
 
 /// Milliseconds of single runs.
@@ -200,5 +231,10 @@ mod tests {
         assert_eq!((&slow.1, &quick.1), (&vec![1, 2, 3, 1, 2, 3, 1, 2, 3], &slow.1));
         assert!(t.float.inference.median >= 3.0 && t.float.total.median >= t.float.inference.median);
         assert!(time_pair("a", [&mut slow, &mut quick], [&[], &[]], 2, [8, 8], &Quiet).is_err());
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Timings::read(folder.path()).unwrap(), None);
+        let timings = Timings { threads: 1, isa: "scalar".into(), runs: 6, pairs: vec![t] };
+        timings.write(folder.path()).unwrap();
+        assert_eq!(Timings::read(folder.path()).unwrap(), Some(timings));
     }
 }
