@@ -15,9 +15,13 @@ use crate::{Numerics, QParams};
 pub fn global_avg_pool_u8(numerics: Numerics, x: QParams, input: &[u8], channels: usize, out: &mut [u8]) {
     let multiplier = average_multiplier(numerics, x.scale, pixels(input, channels, out));
     let rounding = Rounding::new(x.zero_point, false);
-    for (channel, out) in out.iter_mut().enumerate() {
-        let centred: i32 = values(input, channels, channel).map(|q| i32::from(q) - i32::from(x.zero_point)).sum();
-        *out = rounding.round(centred as f32 * multiplier);
+    for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+        let mut sums = [0_i32; BLOCK];
+        for pixel in input.chunks_exact(channels) {
+            let values = &pixel[block * BLOCK..][..out.len()];
+            sums.iter_mut().zip(values).for_each(|(sum, &q)| *sum += i32::from(q) - i32::from(x.zero_point));
+        }
+        out.iter_mut().zip(&sums).for_each(|(out, &sum)| *out = rounding.round(sum as f32 * multiplier));
     }
 }
 
@@ -51,6 +55,9 @@ pub(crate) fn average_multiplier(numerics: Numerics, scale: f32, n: usize) -> f3
     }
 }
 
+/// Channels whose sums lie on the stack at once.
+const BLOCK: usize = 64;
+
 /// Channels that torch sums together: four vectors of eight.
 const GROUP: usize = 32;
 
@@ -62,10 +69,6 @@ fn pixels(input: &[u8], channels: usize, out: &[u8]) -> usize {
     let whole = channels > 0 && !input.is_empty() && input.len().is_multiple_of(channels);
     assert!(whole && out.len() == channels, "int8 mean: lengths");
     input.len() / channels
-}
-
-fn values(input: &[u8], channels: usize, channel: usize) -> impl Iterator<Item = u8> {
-    input[channel..].iter().step_by(channels).copied()
 }
 
 /// Sum of n values in torch's order: a chunk of 2^p values at a time into the lowest level, which after each chunk

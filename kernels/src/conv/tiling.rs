@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::Conv2d;
 
 /// Most output pixels of a tile of any kernel.
-pub(crate) const MAX_TILE: usize = 16;
+pub(crate) const MAX_TILE: usize = 8;
 
 /// Tasks to aim for, so that a few threads find work of even size.
 const TASKS: usize = 8;

@@ -32,9 +32,10 @@ pub fn concat_channels<T: Element>(inputs: &[(&[T], usize, Option<&Lut>)], out: 
 #[inline(always)]
 fn map_pixel<T: Element>(lut: &Lut, x: &[T], out: &mut [T]) {
     let blocks = x.len() / CONCAT_BLOCK * CONCAT_BLOCK;
-    for (index, (out, x)) in out.iter_mut().zip(x).enumerate() {
-        *out = x.mapped(if index < blocks { &lut.blocks } else { &lut.rest });
-    }
+    let (x, x_rest) = x.split_at(blocks);
+    let (out, out_rest) = out.split_at_mut(blocks);
+    out.iter_mut().zip(x).for_each(|(out, x)| *out = x.mapped(&lut.blocks));
+    out_rest.iter_mut().zip(x_rest).for_each(|(out, x)| *out = x.mapped(&lut.rest));
 }
 
 /// Copies channels `start .. start + len` of an input with `in_c` channels.

@@ -42,7 +42,7 @@ fn pool<T: Element, A: Copy>(
 /// # Panics
 /// If a slice does not have the geometry's length.
 pub fn max_pool_u8(geometry: &Pool2d, input: &[u8], output: &mut [u8]) {
-    max_pool(geometry, input, output, 0);
+    pool(geometry, input, output, 0_u8, |acc, x| if x > acc { x } else { acc }, |acc, _| acc);
 }
 
 /// Maximum of each window.
@@ -50,7 +50,7 @@ pub fn max_pool_u8(geometry: &Pool2d, input: &[u8], output: &mut [u8]) {
 /// # Panics
 /// If a slice does not have the geometry's length.
 pub fn max_pool_f32(geometry: &Pool2d, input: &[f32], output: &mut [f32]) {
-    max_pool(geometry, input, output, f32::NEG_INFINITY);
+    pool(geometry, input, output, f32::NEG_INFINITY, |acc, x| if x > acc { x } else { acc }, |acc, _| acc);
 }
 
 /// Average of each window, padding not counted; keeps the input's scale and zero point:

@@ -1,10 +1,9 @@
-//! f32 depthwise convolution, AVX2 and FMA: 4 output pixels by 8 channels, reading the input in place.
+//! f32 depthwise convolution, AVX2 and FMA: 4 output pixels by 16 channels, reading the input in place.
 //!
 //! Taps in the padding are left out, pixel by pixel at the borders; each output is one chain of fused multiply-adds over
 //! its taps, whatever the tile.
 
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 use super::epilogue::{activate, load_f32, mask, store_f32};
 use crate::conv::{Activation, Bands, Conv2d, F32Kernel, KernelInfo, KernelOp, PackedF32};
@@ -12,11 +11,11 @@ use crate::{AlignedBuf, Isa, Team};
 
 /// Pixels and channels of a tile.
 const MR: usize = 4;
-const NR: usize = 8;
+const NR: usize = 16;
 
 pub(crate) static DEPTHWISE_F32: F32Kernel = F32Kernel {
     info: KernelInfo {
-        name: "f32-depthwise-4x8-avx2",
+        name: "f32-depthwise-4x16-avx2",
         op: KernelOp::ConvF32,
         isa: Isa::Avx2,
         mr: MR,
@@ -38,7 +37,7 @@ struct DepthwiseF32 {
     task_rows: usize,
 }
 
-/// The taps of a row of outputs that lie inside the input, and where that row is.
+/// A block of channels of a row of outputs.
 #[derive(Clone, Copy)]
 struct Row<'a> {
     input: &'a [f32],
@@ -46,8 +45,9 @@ struct Row<'a> {
     top: isize,
     /// First and past the last kernel row inside the input.
     kernel_rows: (usize, usize),
-    /// First channel of the block.
+    /// First channel of the block, and the number of its channels, up to `NR`.
     channel: usize,
+    channels: usize,
 }
 
 impl DepthwiseF32 {
@@ -74,62 +74,83 @@ impl DepthwiseF32 {
             let (start, end) = inside(conv, 0, first + index);
             let top = ((first + index) * conv.stride[0]) as isize - conv.padding[0] as isize;
             for channel in (0..conv.in_c).step_by(NR) {
-                let row = Row { input, top, kernel_rows: (start, end), channel };
-                self.row(row, out);
+                let channels = (conv.in_c - channel).min(NR);
+                let row = Row { input, top, kernel_rows: (start, end), channel, channels };
+                match channels {
+                    NR => self.row::<2, true>(row, out),
+                    8 => self.row::<1, true>(row, out),
+                    9.. => self.row::<2, false>(row, out),
+                    _ => self.row::<1, false>(row, out),
+                }
             }
         }
     }
 
-    /// One block of channels of a row of outputs.
+    /// A row of `NV` vectors of channels, all of them `FULL` or not.
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    fn row(&self, row: Row, out: &mut [f32]) {
-        let whole = 0..self.conv.kernel[1];
+    fn row<const NV: usize, const FULL: bool>(&self, row: Row, out: &mut [f32]) {
+        let whole = (0, self.conv.kernel[1]);
         let mut x = 0;
         while x < self.conv.out_w() {
-            let (start, end) = inside(&self.conv, 1, x);
-            let four = x + MR <= self.conv.out_w() && (start..end) == whole;
-            if four && inside(&self.conv, 1, x + MR - 1) == (whole.start, whole.end) {
-                self.tile::<MR>(row, x, whole.clone(), out);
+            let columns = inside(&self.conv, 1, x);
+            let last = x + MR - 1;
+            if columns == whole && last < self.conv.out_w() && inside(&self.conv, 1, last) == whole {
+                self.tile::<MR, NV, FULL>(row, x, columns, out);
                 x += MR;
             } else {
-                self.tile::<1>(row, x, start..end, out);
+                self.tile::<1, NV, FULL>(row, x, columns, out);
                 x += 1;
             }
         }
     }
 
-    /// `MR` outputs from column `x` on, over these kernel columns.
+    /// `MR` outputs from column `x` on, over these kernel columns (first and past the last).
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    fn tile<const MR: usize>(&self, row: Row, x: usize, columns: Range<usize>, out: &mut [f32]) {
+    fn tile<const MR: usize, const NV: usize, const FULL: bool>(
+        &self,
+        row: Row,
+        x: usize,
+        columns: (usize, usize),
+        out: &mut [f32],
+    ) {
         let conv = &self.conv;
         let taps = conv.kernel[0] * conv.kernel[1];
         let weights = &self.weights[row.channel * taps..][..NR * taps];
-        let channels = (conv.in_c - row.channel).min(NR);
-        let lanes = mask(channels);
-        let mut sums = [load_f32(&self.bias, row.channel); MR];
+        let lanes: [__m256i; NV] = std::array::from_fn(|v| mask(row.channels.saturating_sub(v * 8)));
+        let bias: [__m256; NV] = std::array::from_fn(|v| load_f32(&self.bias, row.channel + v * 8));
+        let mut sums = [bias; MR];
+        let step = conv.stride[1] * conv.in_c;
         for ky in row.kernel_rows.0..row.kernel_rows.1 {
-            // Not negative, as these kernel rows and columns are inside the input.
+            // Neither is negative, as these kernel rows and columns are inside the input.
             let y = (row.top + ky as isize) as usize;
-            for kx in columns.clone() {
-                let w = load_f32(weights, (ky * conv.kernel[1] + kx) * NR);
-                for (pixel, sum) in sums.iter_mut().enumerate() {
-                    let column = (x + pixel) * conv.stride[1] + kx - conv.padding[1];
-                    let values = &row.input[(y * conv.in_w + column) * conv.in_c + row.channel..][..channels];
-                    let values = if channels == NR {
-                        load_f32(values, 0)
-                    } else {
-                        // SAFETY: the mask selects the slice's elements alone; masked lanes are not accessed.
-                        unsafe { _mm256_maskload_ps(values.as_ptr(), lanes) }
-                    };
-                    *sum = _mm256_fmadd_ps(values, w, *sum);
+            let left = x * conv.stride[1] + columns.0 - conv.padding[1];
+            // The values of these kernel columns, of all pixels.
+            let len = ((columns.1 - columns.0).max(1) - 1) * conv.in_c + (MR - 1) * step + row.channels;
+            let values = &row.input[(y * conv.in_w + left) * conv.in_c + row.channel..][..len];
+            let weights = &weights[(ky * conv.kernel[1] + columns.0) * NR..][..(columns.1 - columns.0) * NR];
+            for (tap, weights) in weights.chunks_exact(NR).enumerate() {
+                let w: [__m256; NV] = std::array::from_fn(|v| load_f32(weights, v * 8));
+                for (pixel, sums) in sums.iter_mut().enumerate() {
+                    for v in 0..NV {
+                        // SAFETY: `values` has `row.channels` elements from `tap * in_c + pixel * step` on, as its length
+                        // is that of the last tap and pixel; a full block has all of `NV * 8`, else the mask
+                        // selects those that there are, and masked lanes are not accessed.
+                        let x = unsafe {
+                            let pointer = values.as_ptr().add(tap * conv.in_c + pixel * step + v * 8);
+                            if FULL { _mm256_loadu_ps(pointer) } else { _mm256_maskload_ps(pointer, lanes[v]) }
+                        };
+                        sums[v] = _mm256_fmadd_ps(x, w[v], sums[v]);
+                    }
                 }
             }
         }
-        for (pixel, sum) in sums.iter().enumerate() {
-            let out = &mut out[(x + pixel) * conv.out_c + row.channel..][..channels];
-            store_f32(activate(self.activation, *sum), out);
+        for (pixel, sums) in sums.iter().enumerate() {
+            let out = &mut out[(x + pixel) * conv.out_c + row.channel..][..row.channels];
+            for (sums, out) in sums.iter().zip(out.chunks_mut(8)) {
+                store_f32(activate(self.activation, *sums), out);
+            }
         }
     }
 }

@@ -119,7 +119,7 @@ impl DepthwiseU8 {
         let weights = &self.weights[channel / NR * len..][..len];
         let reach = self.taps.last().map_or(0, |pair| pair[0].max(pair[1])) + channel + NR;
         debug_assert!(tile.offsets[..MR].iter().all(|offset| offset + reach <= rows.len()));
-        let mut sums = [[_mm256_setzero_si256(); 2]; MR];
+        let mut sums = [[self.epilogue.start(channel), self.epilogue.start(channel + 8)]; MR];
         for (pair, weights) in self.taps.iter().zip(weights.chunks_exact(2 * NR)) {
             // SAFETY: the chunk has 2 * 16 elements, 64 bytes; the loads need no alignment.
             let (low, high) = unsafe {
@@ -140,11 +140,8 @@ impl DepthwiseU8 {
         }
         let channels = (self.bands.conv.in_c - channel).min(NR);
         for (pixel, sums) in sums.iter().enumerate() {
-            let low = self.epilogue.outputs(channel, sums[0]);
-            let high = self.epilogue.outputs(channel + 8, sums[1]);
-            // Packing works within halves, as the interleaving did.
-            let words = _mm256_packs_epi32(low, high);
-            let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            // Packing works within halves, as the interleaving did, and so restores the order.
+            let bytes = self.epilogue.outputs([channel, channel + 8], *sums);
             // SAFETY: these channels of this pixel belong to this task's band.
             let out = unsafe { out.part((tile.first + pixel) * self.bands.conv.out_c + channel, channels) };
             store_u8(bytes, out);

@@ -12,9 +12,11 @@ pub(super) struct EpilogueU8 {
     bias_f32: AlignedBuf<f32>,
     multiplier: AlignedBuf<f32>,
     bias_scale: f32,
-    low: f32,
+    /// Largest output less the zero point.
     high: f32,
-    zero_point: i32,
+    /// Smallest output.
+    low: u8,
+    zero_point: i16,
 }
 
 impl EpilogueU8 {
@@ -24,15 +26,14 @@ impl EpilogueU8 {
         spread_i32: impl Fn(&[i32]) -> AlignedBuf<i32>,
         spread_f32: impl Fn(&[f32]) -> AlignedBuf<f32>,
     ) -> Self {
-        let zero = f32::from(requantize.zero_point);
         Self {
             bias_i32: spread_i32(&requantize.bias_i32),
             bias_f32: spread_f32(&requantize.bias_f32),
             multiplier: spread_f32(&requantize.multiplier),
             bias_scale: requantize.bias_scale,
-            low: if requantize.relu { 0.0 } else { -zero },
-            high: 255.0 - zero,
-            zero_point: i32::from(requantize.zero_point),
+            high: 255.0 - f32::from(requantize.zero_point),
+            low: if requantize.relu { requantize.zero_point } else { 0 },
+            zero_point: i16::from(requantize.zero_point),
         }
     }
 
@@ -41,30 +42,41 @@ impl EpilogueU8 {
         self.bias_i32.len() * 12
     }
 
-    /// Eight outputs, as i32 in 0..=255, of eight sums whose constants start at `index`.
+    /// What the eight sums with constants from `index` on start with.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn start(&self, index: usize) -> __m256i {
+        load_i32(&self.bias_i32, index)
+    }
+
+    /// Eight outputs less the zero point, not yet clamped at the low end, of eight sums with constants from `index` on.
     ///
     /// The order of operations is [`Requantize`]'s. The fused multiply-add stands in its formula; the product with the
-    /// multiplier is rounded by itself. Clamping before the conversion keeps it in range, since the conversion would
-    /// turn large values into `i32::MIN`. The conversion rounds half to even: Rust never changes MXCSR.
+    /// multiplier is rounded by itself. Clamping at the high end comes before the conversion, which would turn large
+    /// values into `i32::MIN`; small ones it turns into `i32::MIN` too, which later saturates as it should. The
+    /// conversion rounds half to even: Rust never changes MXCSR.
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    pub(super) fn outputs(&self, index: usize, sums: __m256i) -> __m256i {
-        let (bias_i32, bias_f32) = (load_i32(&self.bias_i32, index), load_f32(&self.bias_f32, index));
-        let sums = _mm256_cvtepi32_ps(_mm256_add_epi32(sums, bias_i32));
-        let biased = _mm256_fmadd_ps(bias_f32, _mm256_set1_ps(self.bias_scale), sums);
+    fn scaled(&self, index: usize, sums: __m256i) -> __m256i {
+        let bias = load_f32(&self.bias_f32, index);
+        let biased = _mm256_fmadd_ps(bias, _mm256_set1_ps(self.bias_scale), _mm256_cvtepi32_ps(sums));
         let scaled = _mm256_mul_ps(biased, load_f32(&self.multiplier, index));
-        let clamped = _mm256_min_ps(_mm256_max_ps(scaled, _mm256_set1_ps(self.low)), _mm256_set1_ps(self.high));
-        _mm256_add_epi32(_mm256_cvtps_epi32(clamped), _mm256_set1_epi32(self.zero_point))
+        _mm256_cvtps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(self.high)))
     }
-}
 
-/// Packs twice eight i32 in 0..=255 into 16 bytes, in order.
-#[target_feature(enable = "avx2")]
-#[inline]
-pub(super) fn pack_16(a: __m256i, b: __m256i) -> __m128i {
-    let a = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
-    let b = _mm_packs_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256::<1>(b));
-    _mm_packus_epi16(a, b)
+    /// Sixteen outputs of two times eight sums, whose constants start at the two indexes: in groups of four, those of
+    /// the first vector's low half, the second's low half, the first's high half, the second's high half.
+    ///
+    /// Packing to i16 and adding the zero point saturate, and so does packing to u8: all values beyond the range of i16
+    /// are beyond that of u8 on the same side.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    pub(super) fn outputs(&self, indexes: [usize; 2], sums: [__m256i; 2]) -> __m128i {
+        let [a, b] = [self.scaled(indexes[0], sums[0]), self.scaled(indexes[1], sums[1])];
+        let words = _mm256_adds_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(self.zero_point));
+        let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+        _mm_max_epu8(bytes, _mm_set1_epi8(self.low as i8))
+    }
 }
 
 /// Stores the first `out.len()` of 16 bytes.

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::epilogue::{EpilogueU8, pack_16, store_u8};
+use super::epilogue::{EpilogueU8, store_u8};
 use crate::conv::{Bands, Conv2d, KernelInfo, KernelOp, PackedU8, Panel, Panels, Tile, U8Kernel};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Isa, Requantize, Team};
@@ -116,15 +116,16 @@ impl GemmU8 {
         let sums = unsafe { self.sums::<MR, NV>(rows, tile, panel) };
         let (channels, conv) = (panel.len, &self.bands.conv);
         for (pixel, sums) in sums.iter().enumerate() {
-            let first = self.epilogue.outputs(panel.constants, sums[0]);
-            let second = if NV == 2 { self.epilogue.outputs(panel.constants + 8, sums[NV - 1]) } else { first };
+            let indexes = [panel.constants, panel.constants + (NV - 1) * 8];
+            let groups = self.epilogue.outputs(indexes, [sums[0], sums[NV - 1]]);
+            let bytes = _mm_shuffle_epi32::<0b11_01_10_00>(groups);
             // SAFETY: these channels of this pixel belong to this tile and panel, which no other task has.
             let out = unsafe { out.part((tile.first + pixel) * conv.out_c + panel.channel, channels) };
-            store_u8(pack_16(first, second), out);
+            store_u8(bytes, out);
         }
     }
 
-    /// Sums of products, before the epilogue.
+    /// Sums of products and the bias, before the rest of the epilogue.
     ///
     /// # Safety
     /// As [`GemmU8::tile_of`].
@@ -140,7 +141,8 @@ impl GemmU8 {
         debug_assert!(tile.offsets[..MR].iter().all(|o| o + panel.input + self.panels.reach() <= rows.len()));
         let weights = &self.weights[panel.weights..][..self.panels.weights_len()];
         let mut weight = weights.as_ptr();
-        let mut sums = [[_mm256_setzero_si256(); NV]; MR];
+        let start: [__m256i; NV] = std::array::from_fn(|v| self.epilogue.start(panel.constants + v * 8));
+        let mut sums = [start; MR];
         // Bounds of all pointers of this function: `weight` walks over `weights`, which has `NR * KR` bytes for each
         // of the `run_len / KR` pairs of each run. A window starts at `offset` and its runs end inside the band's padded
         // rows, but for the fill of up to `KR - 1` elements, for which `rows_len` has room; so every pair that is read
