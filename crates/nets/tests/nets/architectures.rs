@@ -183,7 +183,8 @@ fn mobilenet_v3_of_another_depth() {
 /// The names that every architecture's tensors have, in f32 and int8 alike.
 #[test]
 fn names_common_to_both_precisions() {
-    let pairs: [(fn(bool) -> Synthetic, &[&str]); 4] = [
+    type Make = fn(bool) -> Synthetic;
+    let pairs: [(Make, &[&str]); 4] = [
         (
             |int8| synthetic::mobilenet_v2(int8, 1.0, &MOBILENET_V2, 10),
             &[
@@ -212,7 +213,6 @@ fn names_common_to_both_precisions() {
     for (file, names) in pairs {
         for int8 in [false, true] {
             let model = model(&file(int8));
-            // Of f32 batch norms only those without an activation of their own in the same tensor.
             for name in names.iter().chain(&["input", "logits"]) {
                 assert!(model.graph.find(name).is_some(), "{} {}: {name}", model.network, model.precision);
             }
