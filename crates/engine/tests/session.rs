@@ -3,7 +3,7 @@
 mod common;
 
 use common::{image, small_net};
-use quantlens_engine::{Error, Graph, Numerics, Plan, Session};
+use quantlens_engine::{Error, Graph, Isa, Numerics, Plan, Session};
 use quantlens_tensor::{Layout, Quant, Tensor};
 
 /// All networks of these tests.
@@ -210,4 +210,33 @@ fn profile_counts_every_step() {
     assert_eq!(profile.steps.last().unwrap().macs, 5 * 33);
     assert_eq!(plan.macs(), profile.steps.iter().map(|s| s.macs).sum::<u64>());
     assert_eq!(plan.steps()[0].parameters, 16 * 27 + 16);
+    assert_eq!(plan.steps()[0].weight_shape, [16, 3, 3, 3]);
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_network() {
+    for numerics in PRECISIONS {
+        let graph = small_net(numerics);
+        let input = image(4, 29, 34);
+        let plan = |isa| Plan::builder(&graph).input_size(29, 34).isa(isa).build().unwrap();
+        let scalar = run(&plan(Isa::Scalar), &input).logits().to_vec();
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+            let session = run(&plan(isa), &input);
+            if numerics.is_some() {
+                assert_eq!(bits(session.logits()), bits(&scalar), "{numerics:?} {isa}");
+            }
+            for (a, b) in session.logits().iter().zip(&scalar) {
+                // Sums of up to 180 products in another order, through a dozen layers.
+                assert!((a - b).abs() < 1e-4, "{isa}: {a}, scalar has {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn plans_are_shared_and_sessions_move_between_threads() {
+    fn shared<T: Send + Sync + Clone>() {}
+    fn moved<T: Send>() {}
+    shared::<Plan>();
+    moved::<Session>();
 }

@@ -153,27 +153,19 @@ impl<'g> PlanBuilder<'g> {
 fn info(context: &Context<'_>, draft: &Draft<'_>, kernel: &StepKernel) -> StepInfo {
     let (graph, node) = (context.graph, draft.node);
     let out_shape = context.shape(draft.output);
-    let weights = match &node.op {
-        Op::Conv(conv) => Some(&conv.weights),
-        Op::Linear(linear) => Some(&linear.weights),
-        _ => None,
+    let (weight_shape, weights) = match &node.op {
+        Op::Conv(c) => (vec![c.out_channels, c.in_channels / c.groups, c.kernel[0], c.kernel[1]], Some(&c.weights)),
+        Op::Linear(l) => (vec![l.out_features, l.in_features], Some(&l.weights)),
+        _ => (Vec::new(), None),
     };
-    let (weight_len, bias_len) = match weights {
-        Some(ConvWeights::F32 { weight, bias }) => (weight.len(), bias.len()),
-        Some(ConvWeights::Int8 { weight, bias, .. }) => (weight.len(), bias.len()),
-        None => (0, 0),
+    let (weight_len, bias_len, weight_scales) = match weights {
+        Some(ConvWeights::F32 { weight, bias }) => (weight.len(), bias.len(), Vec::new()),
+        Some(ConvWeights::Int8 { weight, bias, scale }) => (weight.len(), bias.len(), scale.to_vec()),
+        None => (0, 0, Vec::new()),
     };
     StepInfo {
         name: graph.tensor(draft.output).name.clone(),
-        op: match (&node.op, draft.activation) {
-            (Op::Conv(_), Activation::Relu) => "conv_relu",
-            (Op::Conv(_), Activation::Relu6) => "conv_relu6",
-            (Op::Conv(_), Activation::Hardswish) => "conv_hardswish",
-            (Op::Linear(_), Activation::Relu) => "linear_relu",
-            (Op::Linear(_), Activation::Relu6) => "linear_relu6",
-            (Op::Linear(_), Activation::Hardswish) => "linear_hardswish",
-            (op, _) => op.name(),
-        },
+        op: op_name(&node.op, draft.activation),
         kernel: kernel.name().to_string(),
         inputs: node.inputs.iter().map(|&id| graph.tensor(id).name.clone()).collect(),
         in_shape: context.shape(node.inputs[0]),
@@ -181,8 +173,23 @@ fn info(context: &Context<'_>, draft: &Draft<'_>, kernel: &StepKernel) -> StepIn
         quant: graph.tensor(draft.output).quant,
         // Each weight is used once at each position of the output.
         macs: (out_shape[0] * out_shape[1]) as u64 * weight_len as u64,
+        weight_shape,
+        weight_scales,
         parameters: weight_len + bias_len,
         weight_bytes: kernel.weight_bytes(),
+    }
+}
+
+/// The op's name with its fused activation.
+fn op_name(op: &Op, activation: Activation) -> &'static str {
+    match (op, activation) {
+        (Op::Conv(_), Activation::Relu) => "conv_relu",
+        (Op::Conv(_), Activation::Relu6) => "conv_relu6",
+        (Op::Conv(_), Activation::Hardswish) => "conv_hardswish",
+        (Op::Linear(_), Activation::Relu) => "linear_relu",
+        (Op::Linear(_), Activation::Relu6) => "linear_relu6",
+        (Op::Linear(_), Activation::Hardswish) => "linear_hardswish",
+        (op, _) => op.name(),
     }
 }
 

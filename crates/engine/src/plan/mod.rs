@@ -39,7 +39,11 @@ pub struct StepInfo {
     pub quant: Option<QParams>,
     /// Multiply-adds of a convolution or linear layer; 0 for all other ops.
     pub macs: u64,
-    /// Weights and biases.
+    /// Shape of the weights: OIHW of a convolution, OI of a linear layer, empty for all other ops.
+    pub weight_shape: Vec<usize>,
+    /// Scales of int8 weights: one, or one an output channel; empty for all other steps.
+    pub weight_scales: Vec<f32>,
+    /// Number of weights and biases.
     pub parameters: usize,
     /// Bytes of the packed weights and biases.
     pub weight_bytes: usize,
