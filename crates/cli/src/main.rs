@@ -1,3 +1,43 @@
-//! The quantlens command.
+//! The `quantlens` command: one module a subcommand, the shared arguments in `args`, all writing in `output`.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod args;
+mod cam;
+mod doctor;
+mod infer;
+mod inputs;
+mod inspect;
+mod labels;
+mod models;
+mod output;
+mod study;
+mod tensors;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Infer(args) => infer::run(&args),
+        Command::Cam(args) => cam::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Study(args) => study::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast::<clap::Error>() {
+            Ok(usage) => usage.exit(),
+            Err(error) => {
+                output::complain(&error);
+                ExitCode::FAILURE
+            }
+        },
+    }
+}

@@ -1,0 +1,293 @@
+//! The command line: subcommands, the arguments they share, and how their values are read.
+
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use quantlens::Isa;
+use quantlens_data::Decoder;
+use quantlens_xai::SignPolicy;
+
+const ABOUT: &str = "Runs torchvision's CNNs in f32 and int8, exact to PyTorch, and shows where quantization changes \
+                     what they look at";
+
+const EXAMPLES: &str = "\
+Examples:
+  quantlens cam                                   the untrained demo pair on a generated image
+  quantlens cam f32.safetensors int8.safetensors cat.jpg --out maps
+  quantlens infer int8.safetensors cat.jpg dog.png --top 3
+  quantlens study --pair f32.safetensors,int8.safetensors --data val --labels none --out study
+  quantlens doctor
+
+A model is a safetensors file (weights/README.md describes it; tools/export.py makes it from PyTorch), or
+demo:f32 or demo:int8, the small untrained pair inside this command.
+Exit codes: 0 done, 1 the run failed, 2 the command was used wrongly.";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "quantlens", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Classify images, or ready inputs, with one model
+    Infer(InferArgs),
+    /// Draw where a float network and its int8 twin look, side by side
+    Cam(CamArgs),
+    /// List a model's layers, shapes, kernels, scales, sizes and multiply-adds
+    Inspect(InspectArgs),
+    /// Compare pairs of networks over a data set: records and tables
+    Study(StudyArgs),
+    /// Report version, instruction sets, cores and decoders, and check that the kernels compute
+    Doctor(DoctorArgs),
+}
+
+/// How a network is run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Engine")]
+pub struct EngineArgs {
+    /// Instruction set of the kernels [default: QUANTLENS_ISA, else the best this machine has]
+    #[arg(long, value_name = "NAME", value_parser = parse_isa)]
+    pub isa: Option<Isa>,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// Input size, for example 224 or 192x256 (height x width) [default: the model's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub input_size: Option<[usize; 2]>,
+}
+
+/// How images become inputs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Images")]
+pub struct ImageArgs {
+    /// JPEG decoder; both give Pillow's pixels, turbojpeg needs a build with that feature [default: pure]
+    #[arg(long, value_enum)]
+    pub decoder: Option<DecoderName>,
+    /// Ignore the EXIF orientation (torchvision's loader ignores it; this command otherwise follows it)
+    #[arg(long)]
+    pub no_exif: bool,
+    /// Stretch images to the input size instead of resizing the shorter side and cropping the centre
+    #[arg(long)]
+    pub stretch: bool,
+}
+
+/// Names of the JPEG decoders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DecoderName {
+    /// quantlens' own, in Rust
+    Pure,
+    /// libjpeg-turbo
+    Turbojpeg,
+}
+
+/// `quantlens infer`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  quantlens infer int8.safetensors photos/*.jpg
+  quantlens infer int8.safetensors cat.jpg --out cat.safetensors --tap features.18
+  quantlens infer int8.safetensors --tensors inputs.safetensors --out logits.json")]
+pub struct InferArgs {
+    /// Model file, or demo:f32 or demo:int8 (small and untrained)
+    pub model: PathBuf,
+    /// JPEG or PNG files, or folders of them; demo:image is a generated picture
+    #[arg(required_unless_present = "tensors", conflicts_with = "tensors")]
+    pub images: Vec<PathBuf>,
+    /// Ready inputs instead of images: a safetensors file with f32 [N, 3, H, W], normalized
+    #[arg(long, value_name = "FILE")]
+    pub tensors: Option<PathBuf>,
+    /// Name of the tensor in that file
+    #[arg(long, value_name = "NAME", default_value = "input", requires = "tensors")]
+    pub key: String,
+    /// Predictions to print an image
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    pub top: usize,
+    /// Write the logits, and what is tapped, to this .safetensors or .json file
+    #[arg(long, value_name = "FILE", value_parser = parse_out)]
+    pub out: Option<OutFile>,
+    /// Also keep this layer's output, named as in `quantlens inspect`; may be repeated
+    #[arg(long, value_name = "LAYER", requires = "out")]
+    pub tap: Vec<String>,
+    /// Network of a plain state dict whose shapes do not tell
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
+    /// Engine options.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Image options.
+    #[command(flatten)]
+    pub image: ImageArgs,
+}
+
+/// `quantlens cam`.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "quantlens cam [OPTIONS] [[FLOAT INT8] IMAGES...]",
+    after_help = "\
+Each image gives a PNG: the network's input, the float network's map, the int8 network's map. Red is where a network
+looks. RMSE compares the two maps as grey pictures (0 to 255); aligned means after turning one map's sign where the
+two disagree in sign.
+
+Examples:
+  quantlens cam                                   the untrained demo pair on a generated image
+  quantlens cam f32.safetensors int8.safetensors cat.jpg --out maps
+  quantlens cam f32.safetensors int8.safetensors photos --maps --json > cams.json"
+)]
+pub struct CamArgs {
+    /// The float model, its int8 twin, then JPEG or PNG files or folders of them. Without models: the demo pair, which
+    /// is untrained. Without images: a generated one
+    #[arg(value_name = "[FLOAT INT8] IMAGES")]
+    pub paths: Vec<PathBuf>,
+    /// Folder for the PNGs; made if absent
+    #[arg(long, value_name = "DIR", default_value = "quantlens-cam")]
+    pub out: PathBuf,
+    /// Layer whose output is explained [default: each model's last convolutional block]
+    #[arg(long, value_name = "LAYER")]
+    pub layer: Option<String>,
+    /// How the map's sign is chosen: mean, lapack, peak or random:SEED
+    #[arg(long, value_name = "POLICY", default_value = "mean", value_parser = parse_signs)]
+    pub signs: SignPolicy,
+    /// Also write each map alone as a grey PNG
+    #[arg(long)]
+    pub maps: bool,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Predictions to print a network
+    #[arg(long, value_name = "K", default_value_t = 3)]
+    pub top: usize,
+    /// Network of plain state dicts whose shapes do not tell
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
+    /// Engine options.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Image options.
+    #[command(flatten)]
+    pub image: ImageArgs,
+}
+
+/// `quantlens inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  quantlens inspect int8.safetensors
+  quantlens inspect int8.safetensors --profile --threads 1
+  quantlens inspect int8.safetensors --json | jq '.steps[].name'")]
+pub struct InspectArgs {
+    /// Model file, or demo:f32 or demo:int8 (small and untrained)
+    pub model: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Time each step over this many runs on a blank image; the median is shown
+    #[arg(long, value_name = "RUNS", num_args = 0..=1, default_missing_value = "10", value_parser = clap::value_parser!(u16).range(1..))]
+    pub profile: Option<u16>,
+    /// Network of a plain state dict whose shapes do not tell
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
+    /// Engine options.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+/// `quantlens study`.
+#[derive(Debug, Args)]
+pub struct StudyArgs {
+    /// A float model and its int8 twin; may be repeated
+    #[arg(long, value_name = "[NAME=]FLOAT,INT8")]
+    pub pair: Vec<String>,
+}
+
+/// `quantlens doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An output file whose extension says its format.
+#[derive(Debug, Clone)]
+pub struct OutFile {
+    /// Where.
+    pub path: PathBuf,
+    /// JSON rather than safetensors.
+    pub json: bool,
+}
+
+/// An error that prints the subcommand's usage and exits with 2.
+pub fn usage(subcommand: &str, message: impl std::fmt::Display) -> anyhow::Error {
+    let mut cli = Cli::command();
+    cli.build();
+    let command = cli.find_subcommand_mut(subcommand);
+    match command {
+        Some(command) => command.error(ErrorKind::ValueValidation, message).into(),
+        None => cli.error(ErrorKind::ValueValidation, message).into(),
+    }
+}
+
+fn parse_isa(text: &str) -> Result<Isa, String> {
+    Isa::parse(text).map_err(|e| e.to_string())
+}
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1024) => Ok(n),
+        _ => Err("a number from 1 to 1024 is needed".into()),
+    }
+}
+
+fn parse_size(text: &str) -> Result<[usize; 2], String> {
+    let side = |s: &str| s.parse().ok().filter(|n| (8..=4096).contains(n));
+    let size = match text.split_once(['x', 'X']) {
+        None => side(text).map(|n| [n, n]),
+        Some((h, w)) => side(h).zip(side(w)).map(|(h, w)| [h, w]),
+    };
+    size.ok_or_else(|| "a size from 8 to 4096, or HEIGHTxWIDTH, is needed".into())
+}
+
+fn parse_out(text: &str) -> Result<OutFile, String> {
+    let path = PathBuf::from(text);
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("json") => Ok(OutFile { path, json: true }),
+        Some("safetensors") => Ok(OutFile { path, json: false }),
+        _ => Err("the file name must end in .safetensors or .json".into()),
+    }
+}
+
+fn parse_signs(text: &str) -> Result<SignPolicy, String> {
+    text.parse().map_err(|e: quantlens_xai::Error| e.to_string())
+}
+
+impl ImageArgs {
+    /// The decoder that was asked for.
+    ///
+    /// # Errors
+    /// A usage error where this build lacks it.
+    pub fn decoder(&self, subcommand: &str) -> anyhow::Result<Decoder> {
+        decoder(self.decoder, subcommand)
+    }
+}
+
+/// The decoder of that name, the pure Rust one by default.
+///
+/// # Errors
+/// A usage error where this build lacks it.
+pub fn decoder(name: Option<DecoderName>, subcommand: &str) -> anyhow::Result<Decoder> {
+    let decoder = match name {
+        None | Some(DecoderName::Pure) => Decoder::Pure,
+        Some(DecoderName::Turbojpeg) => Decoder::TurboJpeg,
+    };
+    if decoder.available() {
+        return Ok(decoder);
+    }
+    let message = "this build has no turbojpeg; install with `--features turbojpeg` (needs cmake and a C compiler)";
+    Err(usage(subcommand, message))
+}

@@ -1,0 +1,146 @@
+//! `quantlens infer`: images, or ready inputs, through one model; predictions to the terminal, logits and taps to a
+//! file.
+
+use anyhow::{Context, Result};
+use quantlens::{DecodeOptions, Model, Options};
+use quantlens_tensor::{Layout, Tensor};
+use serde_json::{Value, json};
+
+use crate::args::InferArgs;
+use crate::inputs::{self, Input};
+use crate::labels::{self, Guess};
+use crate::{models, output, tensors};
+
+/// What the inputs are: pictures to decode, or tensors.
+enum Source {
+    Images(Vec<Input>, DecodeOptions),
+    Ready(String, Vec<Tensor>),
+}
+
+/// The results of one input.
+struct Outcome {
+    label: String,
+    guesses: Vec<Guess>,
+    /// Logits first, then the taps in the order asked for.
+    kept: Vec<Tensor>,
+}
+
+/// Runs the subcommand.
+pub fn run(args: &InferArgs) -> Result<()> {
+    if let Some(out) = &args.out {
+        output::check_parent(&out.path)?;
+    }
+    let decode = inputs::decode_options(&args.image, "infer")?;
+    let images = inputs::expand(&args.images)?;
+    // One image a thread where there are several, else all threads on the one: no result depends on it.
+    let threads = models::threads(&args.engine);
+    let single = images.len() == 1;
+    let options = Options {
+        taps: args.tap.clone(),
+        ..models::options(
+            &args.engine,
+            args.network.as_deref(),
+            args.image.stretch,
+            if single { threads } else { 1 },
+        )?
+    };
+    let model = models::load(&args.model, &options)?;
+    if models::is_untrained(&model) {
+        output::hint(models::UNTRAINED);
+    }
+    let source = match &args.tensors {
+        None => Source::Images(images, decode),
+        Some(path) => {
+            let ready = tensors::read_inputs(path, &args.key, model.preprocess().crop)?;
+            Source::Ready(path.display().to_string(), ready)
+        }
+    };
+    let outcomes = infer_all(args, &model, &source, if single { 1 } else { threads })?;
+    let report: String = outcomes.iter().map(text).collect();
+    write(args, &model, &source, outcomes)?;
+    output::print(&report)
+}
+
+fn infer_all(args: &InferArgs, model: &Model, source: &Source, threads: usize) -> Result<Vec<Outcome>> {
+    let count = match source {
+        Source::Images(images, _) => images.len(),
+        Source::Ready(_, ready) => ready.len(),
+    };
+    let progress = output::progress(count, "images");
+    let outcomes = inputs::parallel(count, threads, |i| {
+        let outcome = match source {
+            Source::Images(images, decode) => {
+                let input = model.input(&images[i].read(decode)?);
+                infer(args, model, images[i].label(), &input)
+            }
+            Source::Ready(file, ready) => infer(args, model, format!("{file}[{i}]"), &ready[i]),
+        };
+        progress.inc(1);
+        outcome
+    });
+    progress.finish_and_clear();
+    outcomes
+}
+
+fn infer(args: &InferArgs, model: &Model, label: String, input: &Tensor) -> Result<Outcome> {
+    model
+        .run(input, |session| {
+            let logits = session.logits().to_vec();
+            let guesses = labels::guesses(model, &logits, args.top);
+            let mut kept = Vec::new();
+            if args.out.is_some() {
+                let classes = logits.len();
+                kept.push(Tensor::new(logits, [1, classes], Layout::RowMajor)?);
+                for name in &args.tap {
+                    kept.push(session.tap(name)?);
+                }
+            }
+            Ok(Outcome { label: label.clone(), guesses, kept })
+        })
+        .map_err(anyhow::Error::from)
+        .and_then(|outcome| outcome)
+        .with_context(|| label.clone())
+}
+
+fn text(outcome: &Outcome) -> String {
+    let lines: String = outcome.guesses.iter().map(|g| format!("  {}\n", g.line())).collect();
+    format!("{}\n{lines}", outcome.label)
+}
+
+fn write(args: &InferArgs, model: &Model, source: &Source, outcomes: Vec<Outcome>) -> Result<()> {
+    let Some(out) = &args.out else { return Ok(()) };
+    let mut about = about(args, model, source);
+    about["inputs"] = outcomes.iter().map(|o| json!({"input": o.label, "predictions": o.guesses})).collect();
+    let names = std::iter::once("logits").chain(args.tap.iter().map(String::as_str));
+    let mut columns: Vec<(String, Vec<Tensor>)> = names.map(|n| (n.to_string(), Vec::new())).collect();
+    for outcome in outcomes {
+        for ((_, column), tensor) in columns.iter_mut().zip(outcome.kept) {
+            column.push(tensor);
+        }
+    }
+    let stacked = columns.into_iter().map(|(name, parts)| Ok((name, tensors::stack(parts)?)));
+    tensors::write(out, &stacked.collect::<Result<Vec<_>>>()?, about)
+}
+
+/// What made the outputs.
+fn about(args: &InferArgs, model: &Model, source: &Source) -> Value {
+    let network = model.network();
+    let decoding = match source {
+        Source::Images(_, decode) => json!({
+            "decoder": decode.decoder.name(),
+            "exif": decode.orient,
+            "stretch": args.image.stretch,
+        }),
+        Source::Ready(..) => Value::Null,
+    };
+    json!({
+        "quantlens": env!("CARGO_PKG_VERSION"),
+        "model": args.model.display().to_string(),
+        "model_sha256": network.file_sha256,
+        "network": network.network,
+        "precision": models::precision(model),
+        "untrained": models::is_untrained(model),
+        "input_size": model.preprocess().crop,
+        "images": decoding,
+    })
+}

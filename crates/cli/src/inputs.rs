@@ -1,0 +1,130 @@
+//! The images a command was given, and running a job over all of them on several threads.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Result, anyhow};
+use quantlens::{DecodeOptions, RgbImage, decode_file};
+use quantlens_data::{Dataset, Format, OpenOptions, demo_image};
+
+use crate::args::ImageArgs;
+
+/// Name of the generated picture on the command line.
+pub const DEMO_IMAGE: &str = "demo:image";
+
+/// One picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A file.
+    File(PathBuf),
+    /// The generated one.
+    Demo,
+}
+
+impl Input {
+    /// What outputs call it.
+    pub fn label(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Demo => DEMO_IMAGE.into(),
+        }
+    }
+
+    /// The start of the names of files made from it.
+    pub fn stem(&self) -> String {
+        match self {
+            Self::File(path) => path.file_stem().map_or_else(|| "image".into(), |s| s.to_string_lossy().into_owned()),
+            Self::Demo => "demo".into(),
+        }
+    }
+
+    /// The picture itself.
+    ///
+    /// # Errors
+    /// Why it cannot be read; the message names the file.
+    pub fn read(&self, options: &DecodeOptions) -> Result<RgbImage> {
+        match self {
+            Self::File(path) => Ok(decode_file(path, options)?),
+            Self::Demo => Ok(demo_image()),
+        }
+    }
+}
+
+/// The pictures these arguments mean; a folder stands for those below it, in order of their paths.
+///
+/// # Errors
+/// A path that does not exist, a folder without images.
+pub fn expand(paths: &[PathBuf]) -> Result<Vec<Input>> {
+    let mut inputs = Vec::new();
+    for path in paths {
+        if path.as_os_str() == DEMO_IMAGE {
+            inputs.push(Input::Demo);
+        } else if path.is_dir() {
+            inputs.extend(folder(path)?.into_iter().map(Input::File));
+        } else if path.exists() {
+            inputs.push(Input::File(path.clone()));
+        } else {
+            return Err(anyhow!("{}: there is no such file or folder", path.display()));
+        }
+    }
+    Ok(inputs)
+}
+
+fn folder(path: &Path) -> Result<Vec<PathBuf>> {
+    let options = OpenOptions { format: Format::Folder, ..OpenOptions::default() };
+    let dataset = Dataset::open(path, &options)?;
+    Ok(dataset.samples.into_iter().map(|s| s.path).collect())
+}
+
+/// How `infer` and `cam` decode: EXIF orientation followed unless told otherwise.
+///
+/// # Errors
+/// A usage error for a decoder that this build lacks.
+pub fn decode_options(args: &ImageArgs, subcommand: &str) -> Result<DecodeOptions> {
+    Ok(DecodeOptions { decoder: args.decoder(subcommand)?, orient: !args.no_exif, ..DecodeOptions::default() })
+}
+
+/// Runs `job(i)` for `0..count` on `threads` threads; results in order of `i`.
+///
+/// # Errors
+/// The failure with the lowest `i`: jobs start in order, so it is the same however many threads there are.
+pub fn parallel<T: Send>(count: usize, threads: usize, job: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let done: Mutex<Vec<Option<Result<T>>>> = Mutex::new((0..count).map(|_| None).collect());
+    thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, count.max(1)) {
+            scope.spawn(|| {
+                while !failed.load(Ordering::Relaxed) {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    if i >= count {
+                        return;
+                    }
+                    let result = job(i);
+                    if result.is_err() {
+                        failed.store(true, Ordering::Relaxed);
+                    }
+                    done.lock().unwrap_or_else(PoisonError::into_inner)[i] = Some(result);
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_keep_their_order_and_the_first_failure_is_reported() {
+        for threads in [1, 3, 50] {
+            assert_eq!(parallel(20, threads, |i| Ok(i * i)).unwrap(), (0..20).map(|i| i * i).collect::<Vec<_>>());
+            let failed = parallel(20, threads, |i| if i % 7 == 5 { Err(anyhow!("{i}")) } else { Ok(()) });
+            assert_eq!(failed.unwrap_err().to_string(), "5");
+        }
+        assert!(parallel(0, 4, Ok).unwrap().is_empty());
+    }
+}
