@@ -29,6 +29,8 @@ mod requantize;
 pub mod scalar;
 mod shared;
 mod team;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
