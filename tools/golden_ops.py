@@ -135,6 +135,50 @@ def conv_case(out, engine, index, shape, linear):
     out.case("conv", arrays, engine=engine, shape=shape, sx=F(sx), zx=zx, so=F(so), zo=zo, relu=relu)
 
 
+def formula(engine, per_channel, acc, sx, sw, so, bias, zo, wrong=None):
+    """Outputs of a convolution; `wrong` replaces one step by a near miss."""
+    product = sx * sw
+    inverse = F(1) / product
+    if engine == "qnnpack":
+        sums = (acc + np.rint(bias * inverse).astype(np.int64)).astype(F)
+        return rounded(sums * (product / so if wrong == "multiplier" else product * (F(1) / so)), zo)
+    sums = acc.astype(F)
+    if per_channel == (wrong != "bias"):
+        sums = sums + bias / product
+    elif per_channel:
+        sums = sums + bias * inverse
+    else:  # a fused multiply-add; f64 holds the product exactly, and rounding twice is too rare to matter here
+        sums = (sums.astype(np.float64) + bias.astype(np.float64) * inverse.astype(np.float64)).astype(F)
+    return rounded(sums * (product * (F(1) / so) if wrong == "multiplier" else product / so), zo)
+
+
+def close_conv_cases(out):
+    """Single pixels where a step done in another order gives another byte; about one in a million does."""
+    plan = [("fbgemm", True, "bias"), ("fbgemm", True, "multiplier"), ("fbgemm", False, "bias")]
+    plan += [("fbgemm", False, "multiplier"), ("qnnpack", False, "multiplier")]
+    c, o = 8, 64
+    for engine, per_channel, wrong in plan * 2:
+        torch.backends.quantized.engine = engine
+        while True:
+            sx, zx, zo = scale(), zero_point(127), zero_point()
+            sw = np.array([scale(1e-3, 1e-2) for _ in range(o if per_channel else 1)], F)
+            x, wt = codes((4000, c), 127), rng.integers(-128, 128, (o, c)).astype(np.int8)
+            spread = sx * sw.mean() * np.sqrt(c) * 4000
+            so = F(spread / rng.uniform(20, 80))
+            bias = (rng.normal(0, 1, o) * spread).astype(F)
+            acc = (x.astype(np.int64) - zx) @ wt.astype(np.int64).T
+            right, other = (formula(engine, per_channel, acc, sx, sw, so, bias, zo, how) for how in (None, wrong))
+            rows = np.nonzero((right != other).any(axis=1))[0]
+            if len(rows):
+                break
+        pixel = x[rows[:1]]
+        weight = relinear(wt, sw) if per_channel else quantized(wt, sw[0], 0)
+        packed = torch.ops.quantized.linear_prepack(weight, torch.from_numpy(bias))
+        y = torch.ops.quantized.linear(quantized(pixel, sx, zx), packed, float(so), zo).int_repr().numpy()
+        keys = dict(engine=engine, shape=(c, o, 1, 1, 0, 1, 1, 1), sx=sx, zx=zx, so=so, zo=zo, relu=False)
+        out.case("conv", {"x": pixel, "w": wt, "sw": sw, "bias": bias, "y": y}, **keys)
+
+
 def relinear(wt, sw):
     o = len(wt)
     scales, zeros = torch.from_numpy(sw.astype(np.float64)), torch.zeros(o, dtype=torch.int64)
@@ -235,7 +279,7 @@ def table_cases(out):
 
 def average_cases(out):
     sizes = [(1, 1, 24), (2, 2, 72), (3, 3, 8), (4, 4, 8), (4, 4, 24), (4, 4, 40), (5, 5, 8), (6, 6, 24), (6, 6, 72)]
-    sizes += [(7, 7, 24), (8, 8, 40), (8, 8, 8), (10, 10, 33), (14, 14, 40), (2, 2, 1024), (6, 6, 64), (4, 6, 40)]
+    sizes += [(7, 7, 24), (8, 8, 40), (8, 8, 8), (10, 10, 33), (14, 14, 8), (2, 2, 1024), (6, 6, 64), (4, 6, 40)]
     for h, w, c in sizes:
         s, z = telling_mean(h * w)
         x = rng.integers(0, 256, (h, w, c)).astype(np.uint8)
@@ -289,7 +333,8 @@ def main():
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else default
     torch.set_num_threads(1)
     out = Writer()
-    for add in (conv_cases, add_cases, mul_cases, cat_cases, table_cases, average_cases, pool_cases, quantize_cases):
+    makers = (conv_cases, close_conv_cases, add_cases, mul_cases, cat_cases, table_cases, average_cases)
+    for add in (*makers, pool_cases, quantize_cases):
         before = (out.cases, len(out.data))
         add(out)
         print(f"{add.__name__:16} {out.cases - before[0]:4} cases {len(out.data) - before[1]:8} bytes")

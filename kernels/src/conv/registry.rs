@@ -18,7 +18,7 @@ pub enum KernelOp {
 /// What a kernel is: its name, what it needs, its tile, what it serves.
 #[derive(Debug)]
 pub struct KernelInfo {
-    /// `<type>-<op>-<tile>-<isa>`, for example `u8s8-gemm-6x16-avx2`; unique.
+    /// `<type>-<op>-<tile>-<isa>`, for example `u8s8-gemm-5x16-avx2`; unique.
     pub name: &'static str,
     /// The operation.
     pub op: KernelOp,

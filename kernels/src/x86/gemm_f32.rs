@@ -15,7 +15,7 @@ const MR: usize = 6;
 const NR: usize = 16;
 
 /// Bytes of input that a task should stay near: a part of a 256 KB or larger second-level cache.
-const BAND_BYTES: usize = 128 << 10;
+const BAND_BYTES: usize = 192 << 10;
 
 pub(crate) static GEMM_F32: F32Kernel = F32Kernel {
     info: KernelInfo {
