@@ -107,6 +107,14 @@ pub enum Error {
 /// How many names a message lists before it counts the rest.
 const LISTED: usize = 6;
 
+/// A string of a file as a message shows it: in quotes, escaped, cut at 80 characters.
+pub(crate) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -131,7 +139,7 @@ impl fmt::Display for Error {
                 write!(f, "{file}: tensor {tensor:?}, element {index}: expected {expected}, found {found}")
             }
             Self::Unused { file, network, tensors } => {
-                let shown = tensors.iter().take(LISTED).map(|t| format!("{t:?}")).collect::<Vec<_>>().join(", ");
+                let shown = tensors.iter().take(LISTED).map(|t| quoted(t)).collect::<Vec<_>>().join(", ");
                 let rest = tensors.len().saturating_sub(LISTED);
                 let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
                 write!(

@@ -11,6 +11,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 
+use crate::error::quoted;
+
 /// Longest header that safetensors allows, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
 
@@ -41,10 +43,14 @@ impl Header {
     /// A sentence that says what is wrong.
     pub fn read(file: &[u8]) -> Result<Self, String> {
         let (json, data_start) = header_json(file)?;
-        let raw: RawHeader = serde_json::from_str(json).map_err(|e| format!("its header is not valid: {e}"))?;
+        let raw: RawHeader = serde_json::from_str(json).map_err(|e| {
+            // serde_json repeats what it read, however long.
+            let why: String = e.to_string().chars().take(300).collect();
+            format!("its header is not valid: {why}")
+        })?;
         let mut tensors = BTreeMap::new();
         for (name, info) in raw.tensors {
-            let entry = info.check(file.len(), data_start).map_err(|why| format!("tensor {name:?}: {why}"))?;
+            let entry = info.check(file.len(), data_start).map_err(|why| format!("tensor {}: {why}", quoted(&name)))?;
             tensors.insert(name, entry);
         }
         check_coverage(&tensors, data_start, file.len())?;
@@ -82,7 +88,9 @@ fn check_coverage(tensors: &BTreeMap<String, Entry>, data_start: usize, file_len
         if entry.bytes.0 != end {
             let relation = if entry.bytes.0 < end { "overlaps" } else { "leaves a gap after" };
             return Err(format!(
-                "tensor {name:?} {relation} {last:?}: it begins at byte {}, expected {end}",
+                "tensor {} {relation} {}: it begins at byte {}, expected {end}",
+                quoted(name),
+                quoted(last),
                 entry.bytes.0
             ));
         }
@@ -107,7 +115,7 @@ struct RawTensor {
 impl RawTensor {
     fn check(self, file_len: usize, data_start: usize) -> Result<Entry, String> {
         let size = element_size(&self.dtype)
-            .ok_or_else(|| format!("element type {:?} is unknown; F32, F16, I8 and I32 are read", self.dtype))?;
+            .ok_or_else(|| format!("element type {} is unknown; F32, F16, I8 and I32 are read", quoted(&self.dtype)))?;
         let needed = self.shape.iter().try_fold(size, |n, &d| n.checked_mul(d));
         let [begin, end] = self.data_offsets;
         let available = (file_len - data_start) as u64;
@@ -179,9 +187,9 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 header.metadata = map.next_value_seed(StringMap)?;
             } else {
                 let info: RawTensor =
-                    map.next_value().map_err(|e| A::Error::custom(format!("tensor {name:?}: {e}")))?;
+                    map.next_value().map_err(|e| A::Error::custom(format!("tensor {}: {e}", quoted(&name))))?;
                 if header.tensors.contains_key(&name) {
-                    return Err(A::Error::custom(format!("tensor {name:?} stands in it twice")));
+                    return Err(A::Error::custom(format!("tensor {} stands in it twice", quoted(&name))));
                 }
                 header.tensors.insert(name, info);
             }
@@ -211,10 +219,11 @@ impl<'de> Visitor<'de> for StringMap {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut strings = BTreeMap::new();
         while let Some(key) = map.next_key::<String>()? {
-            let value =
-                map.next_value::<String>().map_err(|e| A::Error::custom(format!("metadata key {key:?}: {e}")))?;
+            let value = map
+                .next_value::<String>()
+                .map_err(|e| A::Error::custom(format!("metadata key {}: {e}", quoted(&key))))?;
             if strings.contains_key(&key) {
-                return Err(A::Error::custom(format!("metadata key {key:?} stands in it twice")));
+                return Err(A::Error::custom(format!("metadata key {} stands in it twice", quoted(&key))));
             }
             strings.insert(key, value);
         }

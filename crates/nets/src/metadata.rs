@@ -7,6 +7,7 @@ use quantlens_engine::Numerics;
 use serde_json::{Map, Value};
 
 use crate::Error;
+use crate::error::quoted;
 
 /// Resampling filter of the resize before the crop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -156,16 +157,10 @@ impl Reader<'_> {
                 file: self.file.into(),
                 key: key.into(),
                 expected: expected.into(),
-                found: excerpt(&value),
+                found: quoted(&value),
             }),
         }
     }
-}
-
-/// A value as a message shows it: quoted, cut at 80 characters.
-fn excerpt(value: &str) -> String {
-    let short: String = value.chars().take(80).collect();
-    if short.len() < value.len() { format!("{short:?}...") } else { format!("{short:?}") }
 }
 
 fn text(value: &str) -> Result<String, Expected> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use quantlens_engine::{Graph, Numerics};
 
 use crate::builder::{Feature, NetBuilder};
+use crate::error::quoted;
 use crate::recognize::{Architecture, recognize};
 use crate::weights::Weights;
 use crate::{Error, ModelFile, Preprocess, mobilenet_v2, mobilenet_v3, resnet, shufflenet_v2};
@@ -66,6 +67,15 @@ pub(crate) struct Built {
 
 /// Builds the network of a file. `network` names it where the file does not (see [`crate::NETWORKS`]); none: the
 /// metadata says it, or names and shapes of the tensors do.
+///
+/// ```no_run
+/// use quantlens_nets::{ModelFile, load};
+///
+/// let file = ModelFile::open("resnet18-int8.safetensors")?;
+/// let model = load(&file, None)?;
+/// println!("{} {}: {} classes, {} parameters", model.network, model.precision, model.class_count, model.parameters);
+/// # Ok::<(), quantlens_nets::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Network`] where the network is unknown or ambiguous; [`Error::Missing`], [`Error::DType`],
@@ -156,6 +166,6 @@ fn cam_layer(file: &ModelFile, graph: &Graph, default: String) -> Result<String,
         file: file.label().into(),
         key: "cam_layer".into(),
         expected: format!("a layer of the network, such as {default:?}"),
-        found: format!("{stated:?}"),
+        found: quoted(stated),
     })
 }

@@ -1,6 +1,7 @@
 //! Which network a file holds: from the name it states or that was asked for, checked against names and shapes of
 //! its tensors, or from these alone.
 
+use crate::error::quoted;
 use crate::mobilenet_v3::Size;
 use crate::{Error, ModelFile, resnet, shufflenet_v2};
 
@@ -136,7 +137,7 @@ fn shufflenet_widths(file: &ModelFile) -> Option<[usize; 5]> {
 /// A stated name must be of the family, and not another variant's than the tensors show.
 fn check_name(file: &ModelFile, family: &str, variants: &[&str], name: &str) -> Result<(), Error> {
     if !NETWORKS.contains(&name) {
-        return Err(error(file, format!("network {name:?} is not supported: supported are"), &NETWORKS));
+        return Err(error(file, format!("network {} is not supported: supported are", quoted(name)), &NETWORKS));
     }
     let exact = matches!(variants, [one] if *one != family || family == "mobilenet_v2");
     // A MobileNetV3 of a table's depth may still follow the other table's settings, where the arguments give them.

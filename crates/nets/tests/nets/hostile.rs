@@ -237,6 +237,12 @@ fn metadata_that_does_not_fit() {
 fn messages_stay_short() {
     let message = refused(int8(), |f| drop(f.metadata.insert("arguments".into(), "x".repeat(1 << 20))));
     assert!(message.len() < 400, "{} characters", message.len());
+    let long = "x".repeat(1 << 20);
+    let message = refused(int8(), |f| f.f32(&long, &[1], 0.0));
+    assert!(message.len() < 400, "{} characters", message.len());
+    let header = format!("{{\"a\":{{\"dtype\":\"{long}\",\"shape\":\"{long}\",\"data_offsets\":[0,0]}}}}");
+    let message = error_of(raw(&header, 0)).to_string();
+    assert!(message.len() < 400, "{} characters", message.len());
     let message = refused(int8(), |f| (0..1000).for_each(|i| f.f32(&format!("extra.{i}"), &[1], 0.0)));
     assert!(message.contains("and 994 more") && message.len() < 500, "{message}");
 }
