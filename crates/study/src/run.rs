@@ -202,7 +202,10 @@ impl<'a> Study<'a> {
             schema_version: SCHEMA_VERSION,
             part_size: config.part_size,
             data: DataSettings {
-                description: format!("{}, labels {}", config.data_name, config.dataset.labels),
+                description: match config.dataset.labels {
+                    Labels::None => config.data_name.clone(),
+                    labels => format!("{}, labels read as {labels}", config.data_name),
+                },
                 images: self.samples.len() as u64,
                 sha256: data_hash(self.samples),
                 decoder: config.decode.decoder.name().into(),
