@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use quantlens_data::{Dataset, DecodeOptions, Geometry, Interpolation, Preprocess, Sample, decode_file};
+use quantlens_data::{Dataset, DecodeOptions, Geometry, Interpolation, Labels, Preprocess, Sample, decode_file};
 use quantlens_engine::{Isa, Numerics, Plan, Session};
 use quantlens_nets::Model;
 use quantlens_tensor::Tensor;
