@@ -7,6 +7,7 @@ graph is the n-th of a converted model of the same network.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator
@@ -32,6 +33,15 @@ _OPS = {
     "quantized::mul": ("functional", 2, 3),
     "quantized::cat": ("functional", 2, 3),
     "quantized::hardswish": ("hardswish", 1, 2),
+}
+_COMPARISONS = {
+    "aten::eq": operator.eq,
+    "aten::ne": operator.ne,
+    "aten::gt": operator.gt,
+    "aten::lt": operator.lt,
+    "aten::__not__": operator.not_,
+    "aten::__is__": operator.is_,
+    "aten::__isnot__": operator.is_not,
 }
 
 
@@ -119,7 +129,7 @@ def _execution_order(model: nn.Module) -> list[tuple[str, str, tuple[int, ...] |
 def _quantized_ops(module: torch.jit.ScriptModule) -> Iterator[_Op]:
     graph = module.forward.graph.copy()
     torch._C._jit_pass_inline(graph)
-    for node in _nodes(graph):
+    for node in _nodes(module, graph):
         if node.kind() in _OPS:
             kind, scale, zero_point = _OPS[node.kind()]
             inputs = list(node.inputs())
@@ -127,11 +137,18 @@ def _quantized_ops(module: torch.jit.ScriptModule) -> Iterator[_Op]:
             yield _Op(kind, packed, float(_value(module, inputs[scale])), int(_value(module, inputs[zero_point])))
 
 
-def _nodes(block: Any) -> Iterator[Any]:
+def _nodes(module: torch.jit.ScriptModule, block: Any) -> Iterator[Any]:
+    """All nodes in order; of an `if` on the module's own attributes (a block with or without residual) the taken branch."""
     for node in block.nodes():
         yield node
-        for inner in node.blocks():
-            yield from _nodes(inner)
+        branches = list(node.blocks())
+        if node.kind() == "prim::If":
+            try:
+                branches = [branches[0 if _value(module, next(node.inputs())) else 1]]
+            except ToolError:
+                pass  # depends on the input, as checks of its shape do: no quantized op is in there
+        for inner in branches:
+            yield from _nodes(module, inner)
 
 
 def _value(module: torch.jit.ScriptModule, value: Any) -> Any:
@@ -145,6 +162,8 @@ def _value(module: torch.jit.ScriptModule, value: Any) -> Any:
         return module
     if node.kind() in ("aten::item", "aten::Int", "aten::Float", "aten::FloatImplicit", "aten::IntImplicit"):
         return _value(module, next(node.inputs()))
+    if node.kind() in _COMPARISONS:
+        return _COMPARISONS[node.kind()](*(_value(module, operand) for operand in node.inputs()))
     raise ToolError(f"cannot tell a scale or weight from the graph: it comes from {node.kind()}")
 
 
