@@ -88,7 +88,7 @@ impl Preprocess {
     pub fn rgb(&self, image: &RgbImage) -> RgbImage {
         let [x, y] = self.sides(image.width(), image.height());
         let kept = resize::resize_region(image, [x.resized, y.resized], x.kept, y.kept, self.interpolation);
-        let size = [self.crop[1] as u32, self.crop[0] as u32];
+        let size = self.size();
         if kept.dimensions() == (size[0], size[1]) {
             return kept;
         }
@@ -133,15 +133,21 @@ impl Preprocess {
         (mapped.x0 < mapped.x1 && mapped.y0 < mapped.y1).then_some(mapped)
     }
 
+    /// Width and height of the result; a side of 0, which [`Self::check`] refuses, is taken as 1.
+    fn size(&self) -> [u32; 2] {
+        [self.crop[1], self.crop[0]].map(|n| n.clamp(1, u32::MAX as usize) as u32)
+    }
+
     /// What happens to each side (x, then y) of a picture of this size.
     fn sides(&self, width: u32, height: u32) -> [Side; 2] {
-        let crop = [self.crop[1] as u32, self.crop[0] as u32];
+        let crop = self.size();
         if self.geometry == Geometry::Stretch {
             return crop.map(|n| Side { resized: n, kept: 0..n, start: 0 });
         }
         let resized = match self.resize {
             None => [width, height],
             Some(short) => {
+                let short = short.max(1);
                 // torchvision: int(size * long / short), in double precision.
                 let long = |long: u32, side: u32| (u64::from(short) * u64::from(long)) as f64 / f64::from(side.max(1));
                 if width <= height { [short, long(height, width) as u32] } else { [long(width, height) as u32, short] }

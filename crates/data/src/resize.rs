@@ -1,6 +1,6 @@
 //! Pillow's resize, bit for bit.
 //!
-//! Separable: a horizontal pass, then a vertical one, each rounded to bytes. The filter is widened by the reduction ratio
+//! Separable: a horizontal and a vertical pass, each rounded to bytes; [`vertical_first`] says in which order. The filter is widened by the reduction ratio
 //! (antialias). Weights are computed in double precision, normalized, and used with 22 fraction bits, as in Pillow's
 //! `Resample.c` for 8-bit images. Only the wanted region of the result is computed, so that a crop of an
 //! extremely long picture needs no more memory than the crop.
@@ -71,23 +71,38 @@ pub(crate) fn resize_region(
     }
     let columns = (size[0] != width).then(|| taps(width, size[0], xs.clone(), interpolation));
     let rows = (size[1] != height).then(|| taps(height, size[1], ys.clone(), interpolation));
-    // The rows of the source that the vertical pass reads.
-    let source_rows = match &rows {
-        None => ys,
-        Some(rows) => {
-            let first = rows.iter().map(|t| t.first).min().unwrap_or(0);
-            let end = rows.iter().map(|t| t.first + t.weights.len()).max().unwrap_or(0);
-            first as u32..end as u32
-        }
+    // The part of the source that is read.
+    let source_xs = columns.as_deref().map_or(xs, reach);
+    let source_ys = rows.as_deref().map_or(ys, reach);
+    let source = crop(image, source_xs.clone(), source_ys.clone());
+    let horizontally = |image| match &columns {
+        None => image,
+        Some(columns) => horizontal(&image, columns, source_xs.start as usize),
     };
-    let wide = match &columns {
-        None => crop(image, xs, source_rows.clone()),
-        Some(columns) => horizontal(image, columns, source_rows.clone()),
+    let vertically = |image| match &rows {
+        None => image,
+        Some(rows) => vertical(&image, rows, source_ys.start as usize),
     };
-    match &rows {
-        None => wide,
-        Some(rows) => vertical(&wide, rows, source_rows.start as usize),
+    if vertical_first([width, height], size) {
+        horizontally(vertically(source))
+    } else {
+        vertically(horizontally(source))
     }
+}
+
+/// Which pass Pillow starts with, which shows in the last bit: the vertical one where the height loses more than twice the
+/// pixels that the width loses. So it is since Pillow 13.0; before, the horizontal pass always came first. (Found by
+/// comparing with Pillow 13.0.0 at a thousand random sizes.)
+fn vertical_first(old: [u32; 2], new: [u32; 2]) -> bool {
+    let lost = |i: usize| i64::from(old[i]) - i64::from(new[i]);
+    lost(1) > 0 && lost(1) > 2 * lost(0)
+}
+
+/// The old pixels that these taps read.
+fn reach(taps: &[Taps]) -> Range<u32> {
+    let first = taps.iter().map(|t| t.first).min().unwrap_or(0);
+    let end = taps.iter().map(|t| t.first + t.weights.len()).max().unwrap_or(0);
+    first as u32..end as u32
 }
 
 /// A copy of a region.
@@ -136,15 +151,14 @@ fn to_byte(sum: i32) -> u8 {
 
 const HALF: i32 = 1 << (PRECISION - 1);
 
-/// The horizontal pass over the rows `ys`.
-fn horizontal(image: &RgbImage, columns: &[Taps], ys: Range<u32>) -> RgbImage {
+/// The horizontal pass; `image` starts at column `left` of the picture.
+fn horizontal(image: &RgbImage, columns: &[Taps], left: usize) -> RgbImage {
     let stride = image.width() as usize * 3;
-    let mut out = RgbImage::new(columns.len() as u32, ys.end - ys.start);
-    let rows = image.as_raw().chunks_exact(stride).skip(ys.start as usize);
-    for (row, out) in rows.zip(out.chunks_exact_mut(columns.len() * 3)) {
+    let mut out = RgbImage::new(columns.len() as u32, image.height());
+    for (row, out) in image.as_raw().chunks_exact(stride).zip(out.chunks_exact_mut(columns.len() * 3)) {
         for (taps, pixel) in columns.iter().zip(out.as_chunks_mut::<3>().0) {
             let mut sums = [HALF; 3];
-            for (old, &weight) in row[taps.first * 3..].as_chunks::<3>().0.iter().zip(&taps.weights) {
+            for (old, &weight) in row[(taps.first - left) * 3..].as_chunks::<3>().0.iter().zip(&taps.weights) {
                 for (sum, &value) in sums.iter_mut().zip(old) {
                     *sum = sum.wrapping_add(i32::from(value).wrapping_mul(weight));
                 }

@@ -72,7 +72,7 @@ pub enum Labels {
 
 /// What `--labels` may be.
 const LABEL_CHOICES: &str =
-    "`indices` (0 to 999, sorted wnids), `wnids` (n01440764), `devkit` (the development kit's 1 to 1000)";
+    "`indices` (0 to 999, sorted wnids), `wnids` (n01440764), `devkit-ids` (the development kit's 1 to 1000)";
 
 impl FromStr for Labels {
     type Err = String;
@@ -82,7 +82,7 @@ impl FromStr for Labels {
             "none" => Ok(Self::None),
             "indices" => Ok(Self::Indices),
             "wnids" => Ok(Self::Wnids),
-            "devkit" => Ok(Self::DevkitIds),
+            "devkit-ids" => Ok(Self::DevkitIds),
             other => Err(format!("unknown kind of labels `{other}`: choose {LABEL_CHOICES}")),
         }
     }
@@ -94,7 +94,7 @@ impl fmt::Display for Labels {
             Self::None => "none",
             Self::Indices => "indices",
             Self::Wnids => "wnids",
-            Self::DevkitIds => "devkit",
+            Self::DevkitIds => "devkit-ids",
         })
     }
 }
