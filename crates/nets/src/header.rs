@@ -98,8 +98,10 @@ fn misfit(json: &str) -> Option<String> {
     let header: serde_json::Map<String, Value> = serde_json::from_str(json).ok()?;
     let fits = |tensor: &Value| -> Option<bool> {
         let dtype: safetensors::Dtype = serde_json::from_value(tensor["dtype"].clone()).ok()?;
-        let dims = tensor["shape"].as_array()?.iter().map(|d| d.as_u64().map(u128::from));
-        let bits = dims.fold(Some(dtype.bitsize() as u128), |n, d| n?.checked_mul(d?));
+        let mut bits = Some(dtype.bitsize() as u128);
+        for dim in tensor["shape"].as_array()? {
+            bits = bits.and_then(|n| n.checked_mul(dim.as_u64()?.into()));
+        }
         let [begin, end] = serde_json::from_value::<[u64; 2]>(tensor["data_offsets"].clone()).ok()?;
         Some(bits == Some(u128::from(end.checked_sub(begin)?) * 8))
     };
