@@ -20,7 +20,7 @@ from safetensors import safe_open
 
 from quantlens_tools import errors
 from quantlens_tools.errors import ToolError
-from quantlens_tools.explain import pair_difference
+from quantlens_tools.explain import pair_difference, top_left_negative
 
 F32_LOGITS = 1e-4  # of the largest logit: float sums run in another order than torch's
 RELATIVE = 1e-5  # sigma and sparsity
@@ -102,15 +102,17 @@ def compare_predictions(report: Report, precision: str, pairs: list[tuple], allo
 
 
 def compare_maps(report: Report, triples: list[tuple], size: int) -> None:
-    """RMSE of each pair from the recorded projections, with LAPACK's sign, against torch's."""
+    """RMSE of each pair from the recorded projections, with the sign policy `lapack`, against torch's and NumPy's."""
     found = {image: pair_difference(signed(ours["f32"]), signed(ours["int8"]), size) for image, ours, _ in triples}
     for name, limit in (("rmse", RMSE), ("rmse_aligned", RMSE), ("flipped", 0)):
         pairs = [(image, found[image], torch) for image, _, torch in triples]
-        largest(report, f"{name}, absolute", pairs, lambda o, t: abs(o[name] - float(t[name])), limit)
+        largest(report, f"{name}, absolute", pairs, lambda o, t: abs(o[name] - float(t[f"{name}_rule"])), limit)
+    other = [image for image, _, torch in triples if torch["flipped"] != torch["flipped_rule"]]
+    report.line("NumPy's sign not as the rule's", len(other), None, ", ".join(other[:4]))
     for name in ("rmse", "rmse_aligned", "flipped"):
         ours = np.mean([found[image][name] for image, _, _ in triples])
-        torch = np.mean([float(t[name]) for _, _, t in triples])
-        print(f"mean {name:14} ours {ours:.4f} torch {torch:.4f}")
+        rule, numpy = (np.mean([float(t[name + suffix]) for _, _, t in triples]) for suffix in ("_rule", ""))
+        print(f"mean {name:14} ours {ours:.4f} torch {rule:.4f} (signs as NumPy leaves them {numpy:.4f})")
 
 
 def largest(
@@ -127,9 +129,8 @@ def relative(ours: float, torch: float) -> float:
 
 
 def signed(record: dict[str, Any]) -> np.ndarray:
-    """The recorded projection with LAPACK's sign: negative at the top left (for many channels, see the xai crate)."""
-    p = np.array(record["p"], np.float32).reshape(record["map_height"], record["map_width"])
-    return -p if p[0, 0] > 0 else p
+    """The recorded projection, which has no sign of its own, with that of the policy `lapack`."""
+    return top_left_negative(np.array(record["p"], np.float32).reshape(record["map_height"], record["map_width"]))
 
 
 def read_records(folder: Path, network: str | None) -> dict[str, dict[str, dict[str, Any]]]:

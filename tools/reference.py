@@ -22,7 +22,7 @@ import torch
 
 from quantlens_tools import errors, images, sources
 from quantlens_tools.errors import ToolError
-from quantlens_tools.explain import pair_difference, projection, statistics
+from quantlens_tools.explain import pair_difference, projection, statistics, top_left_negative
 from quantlens_tools.networks import network, use_engine
 
 
@@ -80,7 +80,13 @@ def _real_statistics(activation: torch.Tensor, raw: np.ndarray) -> dict[str, flo
 def row(image: images.Listed, f32: dict[str, Any], int8: dict[str, Any], size: int) -> dict[str, Any]:
     """The CSV row of an image."""
     head = {"image_id": image.id, "true_class": "" if image.class_index is None else image.class_index}
-    return head | f32["columns"] | int8["columns"] | pair_difference(f32["p"], int8["p"], size)
+    return head | f32["columns"] | int8["columns"] | map_columns(f32["p"], int8["p"], size)
+
+
+def map_columns(f32: np.ndarray, int8: np.ndarray, size: int) -> dict[str, float]:
+    """The pair's difference with the signs that NumPy left, and (`_rule`) with both made negative at the top left."""
+    rule = pair_difference(top_left_negative(f32), top_left_negative(int8), size)
+    return pair_difference(f32, int8, size) | {f"{name}_rule": value for name, value in rule.items()}
 
 
 def scan(args: argparse.Namespace, pair: list[Watched]) -> tuple[list[dict], dict[str, np.ndarray]]:
