@@ -156,6 +156,25 @@ fn the_largest_sum_does_not_overflow() {
     }
 }
 
+#[test]
+fn outputs_far_beyond_the_range_saturate() {
+    // Products of 2^60 steps of the output: no i32 holds them.
+    let x = QParams { scale: 1.0, zero_point: 0 };
+    for (kernel, groups) in [([1, 1], 1), ([1, 1], 2)] {
+        let geometry = Conv2d { kernel, groups, ..Conv2d::linear(2, 2) };
+        let weights: &[i8] = if groups == 1 { &[1, 0, 0, -1] } else { &[1, -1] };
+        for zero_point in [0, 100, 255] {
+            let out = QParams { scale: 2.0_f32.powi(-60), zero_point };
+            let sums = geometry.weight_sums(weights);
+            for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+                let requantize = Requantize::new(Numerics::Fbgemm, x, &[1.0], &[0.0; 2], &sums, out, false);
+                let conv = ConvU8::new(isa, &geometry, weights, 0, requantize.expect("valid")).expect("valid");
+                assert_eq!(run_u8(&conv, &[9, 9], 1), [255, 0], "{}", conv.kernel_name());
+            }
+        }
+    }
+}
+
 fn run_f32(conv: &ConvF32, input: &[f32], threads: usize) -> Vec<f32> {
     let mut scratch = AlignedBuf::<f32>::new(conv.scratch_len());
     scratch.fill(f32::NAN);
