@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use quantlens::Isa;
-use quantlens_data::Decoder;
+use quantlens_data::{Decoder, Format, Labels};
+use quantlens_study::Shard;
 use quantlens_xai::SignPolicy;
 
 const ABOUT: &str = "Runs torchvision's CNNs in f32 and int8, exact to PyTorch, and shows where quantization changes \
@@ -16,7 +17,7 @@ Examples:
   quantlens cam                                   the untrained demo pair on a generated image
   quantlens cam f32.safetensors int8.safetensors cat.jpg --out maps
   quantlens infer int8.safetensors cat.jpg dog.png --top 3
-  quantlens study --pair f32.safetensors,int8.safetensors --data val --labels none --out study
+  quantlens study --pair f32.safetensors,int8.safetensors --data photos --out study
   quantlens doctor
 
 A model is a safetensors file (weights/README.md describes it; tools/export.py makes it from PyTorch), or
@@ -199,10 +200,148 @@ pub struct InspectArgs {
 
 /// `quantlens study`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Writes one record an image, network and precision into the folder (Parquet), and the paper's tables 1 to 9 from them.
+A run that was cut short goes on where it stopped; records of other settings in the folder are an error that lists
+what differs. Another --signs recomputes the tables only.
+
+Examples:
+  quantlens study --pair f32.safetensors,int8.safetensors --data photos --out study
+  quantlens study --pair v2=a.safetensors,b.safetensors --data index.csv --out study --no-timing
+  quantlens study --pair f32.safetensors,int8.safetensors --data ILSVRC2012/val --labels-file truth.txt \\
+      --labels devkit-ids --boxes ILSVRC2012/xml --out study")]
 pub struct StudyArgs {
-    /// A float model and its int8 twin; may be repeated
-    #[arg(long, value_name = "[NAME=]FLOAT,INT8")]
+    /// A float model and its int8 twin, named in the tables; may be repeated [default name: the network's]
+    #[arg(long, value_name = "[NAME=]FLOAT,INT8", required = true)]
     pub pair: Vec<String>,
+    /// The images: a folder, an ImageFolder tree, ILSVRC's flat val, wsolevaluation's lists, a CSV manifest
+    #[arg(long, value_name = "PATH")]
+    pub data: PathBuf,
+    /// Folder of the records and tables; made if absent
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// What the labels in --labels-file are; never guessed
+    #[arg(long, value_enum, default_value_t)]
+    pub labels: LabelsName,
+    /// ILSVRC's labels: one a line in order of the image numbers, or `file label`
+    #[arg(long, value_name = "FILE")]
+    pub labels_file: Option<PathBuf>,
+    /// Folder of ILSVRC's XML annotations (boxes)
+    #[arg(long, value_name = "DIR")]
+    pub boxes: Option<PathBuf>,
+    /// Layout of the data
+    #[arg(long, value_enum, default_value_t)]
+    pub format: FormatName,
+    /// Leave out listed images that do not exist, instead of failing
+    #[arg(long)]
+    pub skip_missing: bool,
+    /// Only the first N images
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub limit: Option<usize>,
+    /// Only the K-th of N shares of the images (1/4 to 4/4); shares in one folder merge
+    #[arg(long, value_name = "K/N", value_parser = parse_shard)]
+    pub shard: Option<Shard>,
+    /// Layer of all networks that is explained [default: each model's last convolutional block]
+    #[arg(long, value_name = "LAYER")]
+    pub layer: Option<String>,
+    /// How the maps' signs are chosen: lapack, mean, peak or random:SEED
+    #[arg(long, value_name = "POLICY", default_value = "lapack", value_parser = parse_signs)]
+    pub signs: SignPolicy,
+    /// Print the tables as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Leave out the timing stage (tables 8 and 9)
+    #[arg(long, conflicts_with_all = ["timing_rounds", "timing_images", "timing_threads"])]
+    pub no_timing: bool,
+    /// Timing: rounds over the images that are measured
+    #[arg(long, value_name = "N", default_value = "5", value_parser = parse_count)]
+    pub timing_rounds: usize,
+    /// Timing: number of images
+    #[arg(long, value_name = "N", default_value = "10", value_parser = parse_count)]
+    pub timing_images: usize,
+    /// Timing: threads of a network
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_threads)]
+    pub timing_threads: usize,
+    /// Engine options.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// How images are brought to the input size
+    #[arg(long, value_enum, default_value_t, help_heading = "Images")]
+    pub geometry: GeometryName,
+    /// Follow the EXIF orientation (torchvision's loader does not)
+    #[arg(long, help_heading = "Images")]
+    pub exif: bool,
+    /// JPEG decoder; both give Pillow's pixels, turbojpeg needs a build with that feature [default: pure]
+    #[arg(long, value_enum, help_heading = "Images")]
+    pub decoder: Option<DecoderName>,
+}
+
+/// What the labels of a labels file are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LabelsName {
+    /// No labels file
+    #[default]
+    None,
+    /// 0 to 999, in order of the sorted wnids
+    Indices,
+    /// WordNet ids such as n01440764
+    Wnids,
+    /// ILSVRC's development kit's 1 to 1000, in an order of its own
+    #[value(alias = "devkit")]
+    DevkitIds,
+}
+
+impl From<LabelsName> for Labels {
+    fn from(name: LabelsName) -> Self {
+        match name {
+            LabelsName::None => Self::None,
+            LabelsName::Indices => Self::Indices,
+            LabelsName::Wnids => Self::Wnids,
+            LabelsName::DevkitIds => Self::DevkitIds,
+        }
+    }
+}
+
+/// Layouts of data sets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum FormatName {
+    /// From the path
+    #[default]
+    Auto,
+    /// Images in a folder, no classes
+    Folder,
+    /// torchvision's tree: a subfolder a class
+    #[value(name = "imagefolder")]
+    ImageFolder,
+    /// ILSVRC's flat validation folder with a labels file
+    Ilsvrc,
+    /// wsolevaluation's text files
+    Wsol,
+    /// A CSV file
+    Manifest,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Auto => Self::Auto,
+            FormatName::Folder => Self::Folder,
+            FormatName::ImageFolder => Self::ImageFolder,
+            FormatName::Ilsvrc => Self::Ilsvrc,
+            FormatName::Wsol => Self::Wsol,
+            FormatName::Manifest => Self::Manifest,
+        }
+    }
+}
+
+/// How images are brought to the input size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum GeometryName {
+    /// Resize the shorter side, crop the centre: torchvision's
+    #[default]
+    ResizeCrop,
+    /// Resize both sides: wsolevaluation's
+    Stretch,
 }
 
 /// `quantlens doctor`.
@@ -241,6 +380,19 @@ fn parse_threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=1024) => Ok(n),
         _ => Err("a number from 1 to 1024 is needed".into()),
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "a number of at least 1 is needed".into())
+}
+
+/// 1/4 is the first share, which the study counts from 0.
+fn parse_shard(text: &str) -> Result<Shard, String> {
+    let numbers = text.split_once('/').and_then(|(k, n)| Some((k.parse::<u64>().ok()?, n.parse::<u64>().ok()?)));
+    match numbers {
+        Some((k, count)) if k >= 1 && k <= count => Ok(Shard { index: k - 1, count }),
+        _ => Err("K/N is needed, with K from 1 to N".into()),
     }
 }
 

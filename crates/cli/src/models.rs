@@ -6,6 +6,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use quantlens::{Isa, Model, ModelFile, Numerics, Options};
 use quantlens_data::Geometry;
+use quantlens_nets::Metadata;
 
 use crate::args::EngineArgs;
 
@@ -34,7 +35,11 @@ pub fn load(path: &Path, options: &Options) -> Result<Model> {
     options.build(&open(path)?).with_context(|| path.display().to_string())
 }
 
-fn open(path: &Path) -> Result<ModelFile> {
+/// Opens a model's file, or an embedded one, without building the network.
+///
+/// # Errors
+/// As [`load`].
+pub fn open(path: &Path) -> Result<ModelFile> {
     let demo = quantlens_weights::demo_pair();
     if path.as_os_str() == DEMO[0] {
         Ok(ModelFile::from_bytes(DEMO[0], demo.float)?)
@@ -45,9 +50,14 @@ fn open(path: &Path) -> Result<ModelFile> {
     }
 }
 
-/// Whether the file says that its weights were never trained.
+/// Whether a model's file says that its weights were never trained.
 pub fn is_untrained(model: &Model) -> bool {
-    model.metadata().other.get("trained").is_some_and(|v| v == "false")
+    says_untrained(model.metadata())
+}
+
+/// Whether this metadata says that the weights were never trained.
+pub fn says_untrained(metadata: &Metadata) -> bool {
+    metadata.other.get("trained").is_some_and(|v| v == "false")
 }
 
 /// The facade's options for these arguments, for `threads` threads a run.

@@ -1,10 +1,170 @@
-//! `quantlens study`: pairs of networks over a data set.
+//! `quantlens study`: pairs of networks over a data set; records, the paper's tables, and their JSON.
 
-use anyhow::{Result, bail};
+use std::fs;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use crate::args::StudyArgs;
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
+use quantlens::{DecodeOptions, Geometry};
+use quantlens_data::{Dataset, OpenOptions};
+use quantlens_study::{
+    PairSpec, Progress, ScanReport, Shard, StudyConfig, TimingOptions, render, run_scan, run_timing, summarize, to_json,
+};
+
+use crate::args::{self, GeometryName, StudyArgs};
+use crate::{models, output};
+
+/// The tables as JSON, in the study's folder.
+const TABLES: &str = "tables.json";
 
 /// Runs the subcommand.
-pub fn run(_: &StudyArgs) -> Result<()> {
-    bail!("the study is not wired into the command yet")
+pub fn run(args: &StudyArgs) -> Result<()> {
+    let config = configure(args)?;
+    let bar = Bar::default();
+    let report = run_scan(&config, &bar)?;
+    tell(args, &report);
+    let whole = config.shard == Shard::ALL;
+    if whole && !args.no_timing {
+        let options = TimingOptions {
+            rounds: args.timing_rounds,
+            images: args.timing_images,
+            threads: args.timing_threads,
+        };
+        run_timing(&config, options, &bar)?;
+    }
+    let summary = summarize(&config.out_dir, config.signs)?;
+    let json = serde_json::to_string_pretty(&to_json(&summary))? + "\n";
+    output::write_file(&config.out_dir.join(TABLES), |f| Ok(std::io::Write::write_all(f, json.as_bytes())?))?;
+    output::hint(&format!("records and {TABLES} are in {}", config.out_dir.display()));
+    output::print(if args.json { json } else { render(&summary) }.as_str())
+}
+
+fn configure(args: &StudyArgs) -> Result<StudyConfig> {
+    let decoder = args::decoder(args.decoder, "study")?;
+    let named = args.pair.iter().map(|p| split_pair(p)).collect::<Result<Vec<_>>>()?;
+    let options = OpenOptions {
+        format: args.format.into(),
+        labels: args.labels.into(),
+        labels_file: args.labels_file.clone(),
+        boxes: args.boxes.clone(),
+        skip_missing: args.skip_missing,
+    };
+    let dataset = Dataset::open(&args.data, &options)?;
+    let pairs = named.iter().map(|names| open_pair(names)).collect::<Result<Vec<_>>>()?;
+    output::hint(&dataset.description);
+    Ok(StudyConfig {
+        data_name: data_name(&args.data),
+        decode: DecodeOptions { decoder, orient: args.exif, ..DecodeOptions::default() },
+        geometry: match args.geometry {
+            GeometryName::ResizeCrop => Geometry::ResizeCrop,
+            GeometryName::Stretch => Geometry::Stretch,
+        },
+        input_size: args.engine.input_size,
+        layer: args.layer.clone(),
+        limit: args.limit,
+        threads: models::threads(&args.engine),
+        isa: models::isa(&args.engine)?,
+        signs: args.signs,
+        shard: args.shard.unwrap_or(Shard::ALL),
+        ..StudyConfig::new(pairs, dataset, &args.out)
+    })
+}
+
+/// A `--pair`: its name, where given, and the two files.
+#[derive(Debug, PartialEq)]
+struct Pair<'a> {
+    name: Option<&'a str>,
+    float: &'a Path,
+    int8: &'a Path,
+}
+
+/// Reads `NAME=FLOAT,INT8`. What stands before `=` is a name unless it looks like a path.
+fn split_pair(text: &str) -> Result<Pair<'_>> {
+    let (name, files) = match text.split_once('=') {
+        Some((name, files)) if !name.contains(['/', '\\', ',']) => (Some(name), files),
+        _ => (None, text),
+    };
+    match files.split(',').collect::<Vec<_>>()[..] {
+        [float, int8] if !float.is_empty() && !int8.is_empty() && name != Some("") => {
+            Ok(Pair { name, float: Path::new(float), int8: Path::new(int8) })
+        }
+        _ => Err(args::usage("study", format!("--pair {text:?}: expected FLOAT,INT8 or NAME=FLOAT,INT8"))),
+    }
+}
+
+fn open_pair(pair: &Pair<'_>) -> Result<PairSpec> {
+    let open = |path: &Path| {
+        let file = models::open(path)?;
+        if models::says_untrained(file.metadata()) {
+            output::hint(models::UNTRAINED);
+        }
+        quantlens::nets::load(&file, None).with_context(|| path.display().to_string())
+    };
+    let (float, int8) = (open(pair.float)?, open(pair.int8)?);
+    let name = pair.name.map_or_else(|| float.network.clone(), Into::into);
+    Ok(PairSpec { name, float, int8 })
+}
+
+/// What records call the data set: its last folder or file, since they do not say where it lies.
+fn data_name(path: &Path) -> String {
+    let whole = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    whole.file_name().map_or_else(|| "images".into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// What the scan did, and what it could not read.
+fn tell(args: &StudyArgs, report: &ScanReport) {
+    if report.kept > 0 {
+        output::hint(&format!("{} images were in {} already", report.kept, args.out.display()));
+    }
+    if !report.unreadable.is_empty() {
+        output::hint(&format!("{} images could not be read; their records say why", report.unreadable.len()));
+    }
+}
+
+/// Shows a study's progress on stderr, as a bar where that is a terminal.
+#[derive(Default)]
+struct Bar(Mutex<Option<ProgressBar>>);
+
+impl Bar {
+    fn with(&self, use_it: impl FnOnce(&ProgressBar)) {
+        if let Some(bar) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            use_it(bar);
+        }
+    }
+}
+
+impl Progress for Bar {
+    fn start(&self, stage: &str, total: u64) {
+        let bar = output::progress(total as usize, if stage == "timing" { "timing rounds" } else { "images" });
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
+    }
+
+    fn advance(&self, steps: u64) {
+        self.with(|bar| bar.inc(steps));
+    }
+
+    fn finish(&self) {
+        self.with(ProgressBar::finish_and_clear);
+    }
+
+    fn note(&self, text: &str) {
+        self.with(|bar| bar.suspend(|| output::hint(text)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_read_with_and_without_a_name() {
+        let pair = |name, float, int8| Pair { name, float: Path::new(float), int8: Path::new(int8) };
+        assert_eq!(split_pair("a.st,b.st").unwrap(), pair(None, "a.st", "b.st"));
+        assert_eq!(split_pair("net=a.st,b.st").unwrap(), pair(Some("net"), "a.st", "b.st"));
+        assert_eq!(split_pair("x/k=1/a.st,b=2.st").unwrap(), pair(None, "x/k=1/a.st", "b=2.st"));
+        for wrong in ["", "a.st", "a.st,", ",b.st", "a,b,c", "=a,b", "net=a"] {
+            assert!(split_pair(wrong).unwrap_err().downcast::<clap::Error>().is_ok(), "{wrong}");
+        }
+    }
 }

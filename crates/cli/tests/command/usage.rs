@@ -1,8 +1,6 @@
 //! Wrong use exits with 2 and says why; help and version exit with 0.
 
-mod common;
-
-use common::{ok, quantlens};
+use crate::common::{ok, quantlens};
 
 #[test]
 fn wrong_use_exits_with_2() {
@@ -24,6 +22,9 @@ fn wrong_use_exits_with_2() {
         (&["cam", "--signs", "heads"], "lapack"),
         (&["inspect", "demo:int8", "--profile", "0"], "1"),
         (&["study"], "--pair"),
+        (&["study", "--pair", "one.safetensors", "--data", ".", "--out", "out"], "FLOAT,INT8"),
+        (&["study", "--pair", "a,b", "--data", ".", "--out", "out", "--labels", "guess"], "wnids"),
+        (&["study", "--pair", "a,b", "--data", ".", "--out", "out", "--shard", "5/4"], "K/N"),
     ] {
         let output = quantlens(folder.path(), args);
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -31,7 +32,7 @@ fn wrong_use_exits_with_2() {
         assert!(stderr.contains(cause), "{args:?}\n{stderr}");
         assert!(output.stdout.is_empty(), "{args:?}");
     }
-    assert!(common::files(folder.path()).is_empty());
+    assert!(crate::common::files(folder.path()).is_empty());
 }
 
 #[test]

@@ -1,10 +1,8 @@
 //! Bad input of every kind gives one clear error that names file and cause, exit code 1, and nothing half-written.
 
-mod common;
-
 use std::fs;
 
-use common::{Parts, demo, failure};
+use crate::common::{Parts, demo, failure};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 

@@ -1,0 +1,89 @@
+//! `quantlens study` on the demo pair and a few generated images.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::common::{failure, files, ok};
+
+/// A folder with `count` small images.
+fn images(folder: &Path, count: u32) {
+    fs::create_dir_all(folder).unwrap();
+    for i in 0..count {
+        let pixel = |x: u32, y: u32| image::Rgb([(x * (i + 3)) as u8, (y * 5 + i * 40) as u8, (x * y / (i + 2)) as u8]);
+        image::RgbImage::from_fn(90, 70, pixel).save(folder.join(format!("{i}.png"))).unwrap();
+    }
+}
+
+/// The arguments of a small study, and more.
+fn study<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let always = ["study", "--pair", "demo:f32,demo:int8", "--data", "images", "--out", "out", "--input-size", "64"];
+    [&always[..], more].concat()
+}
+
+#[test]
+fn a_small_study_makes_records_and_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    images(&folder.path().join("images"), 3);
+    let timing = ["--timing-rounds", "2", "--timing-images", "1"];
+    let (text, notes) = ok(folder.path(), &study(&timing));
+    for table in 1..=9 {
+        assert!(text.contains(&format!("Table {table}.")), "{text}");
+    }
+    assert!(text.contains("mobilenet_v2") && notes.contains("untrained"), "{text}\n{notes}");
+    let tables: Value = serde_json::from_slice(&fs::read(folder.path().join("out/tables.json")).unwrap()).unwrap();
+    assert_eq!(tables["tables"].as_array().unwrap().len(), 9 + 1);
+    assert_eq!(tables["summary"]["pairs"][0]["images"], 3);
+    assert!(files(&folder.path().join("out")).iter().any(|p| p.extension().is_some_and(|e| e == "parquet")));
+    // Again: nothing is scanned, another sign policy comes from the records, and JSON goes to the terminal.
+    let (json, notes) = ok(folder.path(), &study(&["--signs", "mean", "--no-timing", "--json"]));
+    assert!(notes.contains("3 images were in out already"), "{notes}");
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["summary"]["signs"], "mean");
+}
+
+#[test]
+fn other_settings_in_one_folder_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    images(&folder.path().join("images"), 2);
+    ok(folder.path(), &study(&["--no-timing"]));
+    for (more, difference) in [
+        (&["--limit", "1"][..], "images"),
+        (&["--layer", "features.17"], "features.17"),
+        (&["--geometry", "stretch"], "stretch"),
+        (&["--exif"], "exif"),
+    ] {
+        let error = failure(folder.path(), &study(&[more, &["--no-timing"]].concat()));
+        assert!(error.contains("other settings") && error.contains(difference), "{error}");
+    }
+}
+
+#[test]
+fn one_broken_image_is_recorded_and_only_broken_ones_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    images(&folder.path().join("images"), 2);
+    fs::write(folder.path().join("images/text.jpg"), "no image").unwrap();
+    let (_, notes) = ok(folder.path(), &study(&["--no-timing"]));
+    assert!(notes.contains("1 images could not be read"), "{notes}");
+    let other = tempfile::tempdir().unwrap();
+    fs::create_dir(other.path().join("images")).unwrap();
+    fs::write(other.path().join("images/text.jpg"), "no image").unwrap();
+    fs::write(other.path().join("images/empty.png"), "").unwrap();
+    let error = failure(other.path(), &study(&["--no-timing"]));
+    assert!(error.contains("none of 2 images") && error.contains("empty.png"), "{error}");
+    assert!(!other.path().join("out").exists());
+}
+
+#[test]
+fn data_that_cannot_be_used_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("images")).unwrap();
+    let error = failure(folder.path(), &study(&[]));
+    assert!(error.contains("images") && error.contains("no images"), "{error}");
+    images(&folder.path().join("images"), 1);
+    let error = failure(folder.path(), &study(&["--labels", "wnids"]));
+    assert!(error.contains("labels"), "{error}");
+    let swapped = ["study", "--pair", "demo:int8,demo:f32", "--data", "images", "--out", "out"];
+    assert!(failure(folder.path(), &swapped).contains("float"));
+    assert!(!folder.path().join("out").exists());
+}
