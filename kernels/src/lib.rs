@@ -27,6 +27,7 @@ mod pool;
 mod quant;
 mod requantize;
 pub mod scalar;
+#[cfg(target_arch = "x86_64")]
 mod shared;
 mod team;
 #[cfg(feature = "testing")]
