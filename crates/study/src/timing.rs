@@ -168,8 +168,7 @@ pub(crate) fn time_pair(
     out: [usize; 2],
     progress: &dyn Progress,
 ) -> Result<PairTimes, Error> {
-    let images = inputs[0].len().min(inputs[1].len());
-    if images == 0 || rounds == 0 {
+    if inputs.iter().any(|images| images.is_empty()) || rounds == 0 {
         return Err(Error::Settings("the timing stage needs at least one readable image and one round".into()));
     }
     let mut runs = [Runs::default(), Runs::default()];
@@ -177,10 +176,10 @@ pub(crate) fn time_pair(
         if round == 1 {
             runs = [Runs::default(), Runs::default()];
         }
-        for image in 0..images {
+        for (image, both) in inputs[0].iter().zip(inputs[1]).map(<[&Tensor; 2]>::from).enumerate() {
             for turn in 0..2 {
                 let which = (turn + round + image) % 2;
-                let input = &inputs[which][image];
+                let input = both[which];
                 let failed = |why| Error::Network { network: name.into(), why };
                 runs[which].measure(&mut *sessions[which], input, out).map_err(failed)?;
             }

@@ -10,7 +10,8 @@ use crate::{EigenCam, Error};
 #[non_exhaustive]
 pub enum SignPolicy {
     /// The top-left position projects negative: what NumPy's SVD (LAPACK's gesdd) returns for a matrix with at least
-    /// 1.7 channels a position, so what pytorch-grad-cam shows.
+    /// 1.7 channels a position, so what pytorch-grad-cam shows. Not a theorem: of 1,954 maps of a real MobileNetV2 pair
+    /// three had the other sign, each with a second eigenvalue above 93 % of the first ([`EigenCam::gap`] below 0.07).
     Lapack,
     /// The projection correlates positively with the mean activation.
     Mean,
