@@ -16,6 +16,15 @@ use crate::inputs::{self, Input};
 use crate::labels::{self, Guess};
 use crate::{models, output};
 
+/// The JSON document.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    quantlens: &'static str,
+    untrained: bool,
+    signs: String,
+    images: &'a [Report],
+}
+
 /// A picture's results, as they are printed.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -68,7 +77,6 @@ pub fn run(args: &CamArgs) -> Result<()> {
     };
     let models = load_pair(&pair, &options)?;
     let untrained = models.iter().any(models::is_untrained);
-    fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let stems = stems(&inputs);
     let progress = output::progress(inputs.len(), "images");
     let reports = inputs::parallel(inputs.len(), if single { 1 } else { threads }, |i| {
@@ -94,8 +102,9 @@ fn split(paths: &[PathBuf]) -> Result<([PathBuf; 2], Vec<PathBuf>)> {
         Ok(pair) => Ok((pair, images)),
         Err(none) if none.is_empty() => Ok((models::DEMO.map(PathBuf::from), images)),
         Err(_) => {
-            let message =
-                format!("two models are needed, the float one and its int8 twin; {count} .safetensors argument(s) found");
+            let message = format!(
+                "two models are needed, the float one and its int8 twin; {count} .safetensors argument(s) found"
+            );
             Err(args::usage("cam", message))
         }
     }
@@ -136,6 +145,7 @@ fn explain(args: &CamArgs, pair: &[Model; 2], input: &Input, stem: &str, decode:
     let difference = PairDifference::compute(&a.p, &b.p, a.eigen.h, a.eigen.w, [h, w]);
     let shown = pair[0].preprocess().rgb(&image);
     let panels = [shown.as_raw().clone(), overlay(shown.as_raw(), &a.map), overlay(shown.as_raw(), &b.map)];
+    fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let file = args.out.join(format!("{stem}.cam.png"));
     write_png(&file, &side_by_side(&panels, w), [3 * w, h], image::ExtendedColorType::Rgb8)?;
     let mut maps = Vec::new();
@@ -183,12 +193,8 @@ fn write_png(path: &Path, pixels: &[u8], [w, h]: [usize; 2], color: image::Exten
 
 fn print(args: &CamArgs, reports: &[Report], untrained: bool) -> Result<()> {
     if args.json {
-        return output::print_json(&serde_json::json!({
-            "quantlens": env!("CARGO_PKG_VERSION"),
-            "untrained": untrained,
-            "signs": args.signs.to_string(),
-            "images": reports,
-        }));
+        let (quantlens, signs) = (env!("CARGO_PKG_VERSION"), args.signs.to_string());
+        return output::print_json(&Document { quantlens, untrained, signs, images: reports });
     }
     let mut text = String::new();
     for report in reports {
@@ -200,7 +206,7 @@ fn print(args: &CamArgs, reports: &[Report], untrained: bool) -> Result<()> {
         }
         let flipped = if report.flipped { "yes" } else { "no" };
         text += &format!("  RMSE {:.2}, aligned {:.2}, flipped: {flipped}\n", report.rmse, report.rmse_aligned);
-        text += &format!("  {}: image | {} map | {} map\n", report.file.display(), "f32", "int8");
+        text += &format!("  {}: image | f32 map | int8 map\n", report.file.display());
     }
     output::print(&text)
 }

@@ -49,10 +49,18 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
         used: Isa::from_env()?.name(),
         quantlens_isa: std::env::var_os("QUANTLENS_ISA").map(|v| v.to_string_lossy().into_owned()),
         cores: models::cores(),
-        decoders: [Decoder::Pure, Decoder::TurboJpeg].into_iter().filter(|d| d.available()).map(Decoder::name).collect(),
+        decoders: [Decoder::Pure, Decoder::TurboJpeg]
+            .into_iter()
+            .filter(|d| d.available())
+            .map(Decoder::name)
+            .collect(),
         checks: check()?,
     };
-    if args.json { output::print_json(&findings)? } else { output::print(&text(&findings))? }
+    if args.json {
+        output::print_json(&findings)?
+    } else {
+        output::print(&text(&findings))?
+    }
     match findings.checks.iter().find(|c| !c.passed) {
         None => Ok(()),
         Some(failed) => bail!(
@@ -77,7 +85,12 @@ fn check() -> Result<Vec<Check>> {
             // NaN must fail, and f64::max would drop it.
             let f32_difference = differences.fold(0.0, |m, d| if d > m || d.is_nan() { d } else { m }) / largest;
             let int8_equal = found[1] == expected[1];
-            Ok(Check { isa: isa.name(), int8_equal, f32_difference, passed: int8_equal && f32_difference <= F32_TOLERANCE })
+            Ok(Check {
+                isa: isa.name(),
+                int8_equal,
+                f32_difference,
+                passed: int8_equal && f32_difference <= F32_TOLERANCE,
+            })
         })
         .collect()
 }

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use quantlens::{DecodeOptions, Model, Options};
 use quantlens_tensor::{Layout, Tensor};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::args::InferArgs;
 use crate::inputs::{self, Input};
@@ -37,12 +37,7 @@ pub fn run(args: &InferArgs) -> Result<()> {
     let single = images.len() == 1;
     let options = Options {
         taps: args.tap.clone(),
-        ..models::options(
-            &args.engine,
-            args.network.as_deref(),
-            args.image.stretch,
-            if single { threads } else { 1 },
-        )?
+        ..models::options(&args.engine, args.network.as_deref(), args.image.stretch, if single { threads } else { 1 })?
     };
     let model = models::load(&args.model, &options)?;
     if models::is_untrained(&model) {
@@ -107,40 +102,68 @@ fn text(outcome: &Outcome) -> String {
     format!("{}\n{lines}", outcome.label)
 }
 
-fn write(args: &InferArgs, model: &Model, source: &Source, outcomes: Vec<Outcome>) -> Result<()> {
+/// What made the outputs, as it is written beside them.
+#[derive(Serialize)]
+struct About<'a> {
+    quantlens: &'static str,
+    model: String,
+    model_sha256: &'a str,
+    network: &'a str,
+    precision: String,
+    untrained: bool,
+    /// Height and width.
+    input_size: [usize; 2],
+    isa: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<Decoding>,
+    inputs: Vec<InputReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct Decoding {
+    decoder: &'static str,
+    exif: bool,
+    stretch: bool,
+}
+
+#[derive(Serialize)]
+struct InputReport<'a> {
+    input: &'a str,
+    predictions: &'a [Guess],
+}
+
+fn about<'a>(args: &InferArgs, model: &'a Model, source: &Source, outcomes: &'a [Outcome]) -> About<'a> {
+    let network = model.network();
+    let images = match source {
+        Source::Images(_, decode) => {
+            Some(Decoding { decoder: decode.decoder.name(), exif: decode.orient, stretch: args.image.stretch })
+        }
+        Source::Ready(..) => None,
+    };
+    About {
+        quantlens: env!("CARGO_PKG_VERSION"),
+        model: args.model.display().to_string(),
+        model_sha256: &network.file_sha256,
+        network: &network.network,
+        precision: models::precision(model),
+        untrained: models::is_untrained(model),
+        input_size: model.preprocess().crop,
+        isa: model.plan().isa().name(),
+        images,
+        inputs: outcomes.iter().map(|o| InputReport { input: &o.label, predictions: &o.guesses }).collect(),
+    }
+}
+
+/// Writes what was kept of each input, stacked, to `--out`.
+fn write(args: &InferArgs, model: &Model, source: &Source, mut outcomes: Vec<Outcome>) -> Result<()> {
     let Some(out) = &args.out else { return Ok(()) };
-    let mut about = about(args, model, source);
-    about["inputs"] = outcomes.iter().map(|o| json!({"input": o.label, "predictions": o.guesses})).collect();
     let names = std::iter::once("logits").chain(args.tap.iter().map(String::as_str));
-    let mut columns: Vec<(String, Vec<Tensor>)> = names.map(|n| (n.to_string(), Vec::new())).collect();
-    for outcome in outcomes {
-        for ((_, column), tensor) in columns.iter_mut().zip(outcome.kept) {
+    let mut columns: Vec<(&str, Vec<Tensor>)> = names.map(|name| (name, Vec::new())).collect();
+    for outcome in &mut outcomes {
+        for ((_, column), tensor) in columns.iter_mut().zip(outcome.kept.drain(..)) {
             column.push(tensor);
         }
     }
-    let stacked = columns.into_iter().map(|(name, parts)| Ok((name, tensors::stack(parts)?)));
-    tensors::write(out, &stacked.collect::<Result<Vec<_>>>()?, about)
-}
-
-/// What made the outputs.
-fn about(args: &InferArgs, model: &Model, source: &Source) -> Value {
-    let network = model.network();
-    let decoding = match source {
-        Source::Images(_, decode) => json!({
-            "decoder": decode.decoder.name(),
-            "exif": decode.orient,
-            "stretch": args.image.stretch,
-        }),
-        Source::Ready(..) => Value::Null,
-    };
-    json!({
-        "quantlens": env!("CARGO_PKG_VERSION"),
-        "model": args.model.display().to_string(),
-        "model_sha256": network.file_sha256,
-        "network": network.network,
-        "precision": models::precision(model),
-        "untrained": models::is_untrained(model),
-        "input_size": model.preprocess().crop,
-        "images": decoding,
-    })
+    let stacked = columns.into_iter().map(|(name, parts)| Ok((name.to_string(), tensors::stack(parts)?)));
+    tensors::write(out, &stacked.collect::<Result<Vec<_>>>()?, &about(args, model, source, &outcomes))
 }

@@ -128,16 +128,25 @@ fn metadata(model: &Model) -> Map<String, Value> {
         all.insert("arguments".into(), m.arguments.clone().into());
     }
     if let Some(eps) = m.batch_norm_eps {
-        all.insert("batch_norm_eps".into(), eps.into());
+        all.insert("batch_norm_eps".into(), short(eps));
     }
     if let Some(p) = &m.preprocess {
         let value = serde_json::json!({
-            "resize": p.resize, "crop": p.crop, "interpolation": p.interpolation.to_string(), "mean": p.mean, "std": p.std,
+            "resize": p.resize,
+            "crop": p.crop,
+            "interpolation": p.interpolation.to_string(),
+            "mean": p.mean.map(short),
+            "std": p.std.map(short),
         });
         all.insert("preprocess".into(), value);
     }
     all.extend(m.other.iter().map(|(key, value)| (key.clone(), value.clone().into())));
     all
+}
+
+/// The number with the digits it was written with: 0.485, not the 0.48500001430511475 of the f32 in f64.
+fn short(x: f32) -> Value {
+    x.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
 
 fn step(model: &Model, info: &StepInfo) -> Step {
@@ -166,9 +175,7 @@ fn weights(model: &Model, info: &StepInfo) -> Option<Weights> {
         node = producer(*node.inputs.first()?)?;
     }
     let (shape, weights) = match &node.op {
-        Op::Conv(c) => {
-            (vec![c.out_channels, c.in_channels / c.groups.max(1), c.kernel[0], c.kernel[1]], &c.weights)
-        }
+        Op::Conv(c) => (vec![c.out_channels, c.in_channels / c.groups.max(1), c.kernel[0], c.kernel[1]], &c.weights),
         Op::Linear(l) => (vec![l.out_features, l.in_features], &l.weights),
         _ => return None,
     };

@@ -40,7 +40,7 @@ pub fn complain(error: &anyhow::Error) {
 /// An error and its causes. Libraries name the file in their own messages and often repeat their cause: what the
 /// next or the last message says already is said once.
 fn one_line(error: &anyhow::Error) -> String {
-    let line = |text: String| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let line = |text: String| text.split('\n').map(|l| l.trim().trim_end_matches('.')).collect::<Vec<_>>().join("; ");
     let messages: Vec<String> = error.chain().map(|c| line(c.to_string())).collect();
     let mut said: Vec<&str> = Vec::new();
     for (i, message) in messages.iter().enumerate() {
@@ -150,7 +150,7 @@ mod tests {
     fn an_error_says_each_thing_once() {
         let library = anyhow!("denied").context("cat.jpg: cannot be read: denied");
         assert_eq!(one_line(&library.context("cat.jpg")), "cat.jpg: cannot be read: denied");
-        assert_eq!(one_line(&anyhow!("no layer\nthere").context("m.safetensors")), "m.safetensors: no layer there");
+        assert_eq!(one_line(&anyhow!("differs.\n  a: 1\n  b: 2").context("out")), "out: differs; a: 1; b: 2");
     }
 
     #[test]

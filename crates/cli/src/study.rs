@@ -26,11 +26,8 @@ pub fn run(args: &StudyArgs) -> Result<()> {
     tell(args, &report);
     let whole = config.shard == Shard::ALL;
     if whole && !args.no_timing {
-        let options = TimingOptions {
-            rounds: args.timing_rounds,
-            images: args.timing_images,
-            threads: args.timing_threads,
-        };
+        let options =
+            TimingOptions { rounds: args.timing_rounds, images: args.timing_images, threads: args.timing_threads };
         run_timing(&config, options, &bar)?;
     }
     let summary = summarize(&config.out_dir, config.signs)?;
@@ -96,12 +93,13 @@ fn split_pair(text: &str) -> Result<Pair<'_>> {
 fn open_pair(pair: &Pair<'_>) -> Result<PairSpec> {
     let open = |path: &Path| {
         let file = models::open(path)?;
-        if models::says_untrained(file.metadata()) {
-            output::hint(models::UNTRAINED);
-        }
-        quantlens::nets::load(&file, None).with_context(|| path.display().to_string())
+        let model = quantlens::nets::load(&file, None).with_context(|| path.display().to_string())?;
+        Ok::<_, anyhow::Error>((model, models::says_untrained(file.metadata())))
     };
-    let (float, int8) = (open(pair.float)?, open(pair.int8)?);
+    let ((float, a), (int8, b)) = (open(pair.float)?, open(pair.int8)?);
+    if a || b {
+        output::hint(models::UNTRAINED);
+    }
     let name = pair.name.map_or_else(|| float.network.clone(), Into::into);
     Ok(PairSpec { name, float, int8 })
 }

@@ -1,6 +1,6 @@
 //! Tensors in and out: ready inputs from a safetensors file; logits and taps to safetensors or JSON.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use quantlens_nets::ModelFile;
 use quantlens_tensor::{DType, Data, Layout, Quant, Shape, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::args::OutFile;
 use crate::output;
@@ -61,65 +61,99 @@ pub fn stack(parts: Vec<Tensor>) -> Result<Tensor> {
     })
 }
 
+/// A JSON document: what made the tensors, and the tensors.
+#[derive(Serialize)]
+struct Document<'a, A> {
+    #[serde(flatten)]
+    about: &'a A,
+    tensors: BTreeMap<&'a str, Entry<'a>>,
+}
+
+/// The metadata of a safetensors file: what made the tensors, and what the integers stand for.
+#[derive(Serialize)]
+struct Metadata<'a, A> {
+    #[serde(flatten)]
+    about: &'a A,
+    quantization: BTreeMap<&'a str, Quantization>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    dtype: String,
+    shape: &'a [usize],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantization: Option<Quantization>,
+    data: Numbers<'a>,
+}
+
+#[derive(Serialize)]
+struct Quantization {
+    scale: f32,
+    zero_point: i32,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Numbers<'a> {
+    U8(&'a [u8]),
+    F32(&'a [f32]),
+}
+
 /// Writes named tensors, with `about` (what made them) beside, in the format that the file's extension says.
 ///
 /// # Errors
 /// Why the file cannot be written; nothing is left of it then.
-pub fn write(out: &OutFile, tensors: &[(String, Tensor)], about: Value) -> Result<()> {
+pub fn write(out: &OutFile, tensors: &[(String, Tensor)], about: &impl Serialize) -> Result<()> {
     let bytes = if out.json { to_json(tensors, about)? } else { to_safetensors(tensors, about)? };
     output::write_file(&out.path, |f| Ok(f.write_all(&bytes)?))
 }
 
 /// Scale and zero point, where the tensor is quantized.
-fn quant(tensor: &Tensor) -> Value {
+fn quantization(tensor: &Tensor) -> Option<Quantization> {
     match tensor.quant() {
-        Some(Quant::PerTensor { scale, zero_point }) => json!({"scale": scale, "zero_point": zero_point}),
-        _ => Value::Null,
+        Some(&Quant::PerTensor { scale, zero_point }) => Some(Quantization { scale, zero_point }),
+        _ => None,
     }
 }
 
-fn to_json(tensors: &[(String, Tensor)], mut about: Value) -> Result<Vec<u8>> {
-    let mut all = serde_json::Map::new();
-    for (name, tensor) in tensors {
-        let data = match tensor.data() {
-            Data::U8(v) => json!(v),
-            Data::F32(v) => json!(v),
-            other => bail!("{name}: {} tensors are not written", other.dtype()),
-        };
-        let value = json!({
-            "dtype": tensor.dtype().to_string(),
-            "shape": tensor.shape().dims(),
-            "quantization": quant(tensor),
-            "data": data,
-        });
-        all.insert(name.clone(), value);
+/// The elements, of the two types that outputs have.
+fn numbers(tensor: &Tensor) -> Result<Numbers<'_>> {
+    match tensor.data() {
+        Data::U8(v) => Ok(Numbers::U8(v)),
+        Data::F32(v) => Ok(Numbers::F32(v)),
+        other => bail!("{} tensors are not written", other.dtype()),
     }
-    about["tensors"] = all.into();
-    let mut bytes = serde_json::to_vec(&about)?;
+}
+
+fn to_json(tensors: &[(String, Tensor)], about: &impl Serialize) -> Result<Vec<u8>> {
+    let mut entries = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let (dtype, shape) = (tensor.dtype().to_string(), tensor.shape().dims());
+        entries
+            .insert(name.as_str(), Entry { dtype, shape, quantization: quantization(tensor), data: numbers(tensor)? });
+    }
+    let mut bytes = serde_json::to_vec(&Document { about, tensors: entries })?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-fn to_safetensors(tensors: &[(String, Tensor)], mut about: Value) -> Result<Vec<u8>> {
-    let quantization: serde_json::Map<String, Value> =
-        tensors.iter().filter(|(_, t)| t.quant().is_some()).map(|(n, t)| (n.clone(), quant(t))).collect();
-    about["quantization"] = quantization.into();
-    let raw: Vec<Vec<u8>> = tensors.iter().map(|(_, t)| little_endian(t.data())).collect();
+fn to_safetensors(tensors: &[(String, Tensor)], about: &impl Serialize) -> Result<Vec<u8>> {
+    let quantization = tensors.iter().filter_map(|(name, t)| Some((name.as_str(), quantization(t)?))).collect();
+    // One key only: the library writes several in the random order of a hash map.
+    let metadata = serde_json::to_string(&Metadata { about, quantization })?;
+    let metadata = HashMap::from([("quantlens".to_string(), metadata)]);
+    let raw = tensors.iter().map(|(_, t)| Ok(little_endian(numbers(t)?))).collect::<Result<Vec<_>>>()?;
     let mut views = Vec::new();
     for ((name, tensor), bytes) in tensors.iter().zip(&raw) {
         let dtype = if tensor.dtype() == DType::U8 { Dtype::U8 } else { Dtype::F32 };
         views.push((name.as_str(), TensorView::new(dtype, tensor.shape().dims().to_vec(), bytes)?));
     }
-    // One key only: the library writes several in the random order of a hash map.
-    let metadata = HashMap::from([("quantlens".to_string(), about.to_string())]);
     Ok(safetensors::serialize(views, Some(metadata))?)
 }
 
-fn little_endian(data: &Data) -> Vec<u8> {
-    match data {
-        Data::U8(v) => v.clone(),
-        Data::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        // No network here has outputs of other types; `stack` refuses them.
-        _ => Vec::new(),
+fn little_endian(numbers: Numbers<'_>) -> Vec<u8> {
+    match numbers {
+        Numbers::U8(v) => v.to_vec(),
+        Numbers::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
     }
 }

@@ -35,12 +35,18 @@ fn models() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("longer.safetensors", [&whole[..], b"more"].concat(), "safetensors"),
         (
             "overlap.safetensors",
-            broken("int8", |p| p.header["classifier.1.bias"]["data_offsets"] = p.header[&conv("bias")]["data_offsets"].clone()),
+            broken("int8", |p| {
+                p.header["classifier.1.bias"]["data_offsets"] = p.header[&conv("bias")]["data_offsets"].clone()
+            }),
             "safetensors",
         ),
         ("shape.safetensors", broken("int8", transposed), "features.18.0"),
         ("missing.safetensors", broken("int8", |p| p.rename(&conv("weight"), "features.18.0.other")), "features.18.0"),
-        ("float-missing.safetensors", broken("f32", |p| p.rename("classifier.1.bias", "classifier.1.tail")), "classifier.1"),
+        (
+            "float-missing.safetensors",
+            broken("f32", |p| p.rename("classifier.1.bias", "classifier.1.tail")),
+            "classifier.1",
+        ),
         ("nan-scale.safetensors", scale(f32::NAN), "features.18.0.scale"),
         ("zero-scale.safetensors", scale(0.0), "features.18.0.scale"),
         ("negative-scale.safetensors", scale(-0.1), "features.18.0.scale"),

@@ -47,7 +47,19 @@ fn cam_without_arguments_draws_the_demo() {
 #[test]
 fn cam_writes_maps_and_json() {
     let folder = tempfile::tempdir().unwrap();
-    let args = ["cam", "--json", "--maps", "--input-size", "96x160", "--out", "a/b", "--layer", "features.17", "--signs", "peak"];
+    let args = [
+        "cam",
+        "--json",
+        "--maps",
+        "--input-size",
+        "96x160",
+        "--out",
+        "a/b",
+        "--layer",
+        "features.17",
+        "--signs",
+        "peak",
+    ];
     let report = json(&ok(folder.path(), &args).0);
     assert_eq!((&report["untrained"], &report["signs"]), (&Value::Bool(true), &"peak".into()));
     let image = &report["images"][0];
@@ -178,7 +190,8 @@ fn inspect_lists_layers() {
 fn the_environment_chooses_the_kernels() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_quantlens"));
-    let output = run.args(["inspect", "demo:int8"]).current_dir(&folder).env("QUANTLENS_ISA", "scalar").output().unwrap();
+    let output =
+        run.args(["inspect", "demo:int8"]).current_dir(&folder).env("QUANTLENS_ISA", "scalar").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("-scalar") && !text.contains("-avx"), "{text}");
     // The command line wins.
