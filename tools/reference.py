@@ -50,17 +50,21 @@ class Watched:
         """Logits, projection and the columns of this network for one image."""
         with torch.no_grad():
             logits = self.model(x)[0]
-        top = torch.topk(logits, 5)
-        share = torch.softmax(logits.double(), 0)
         activation = self.activation
         quantized = activation.is_quantized
         raw = _hwc(activation.int_repr() if quantized else activation)
-        columns = {"top1": int(top.indices[0]), "top5": " ".join(str(int(i)) for i in top.indices)}
-        columns["prob"] = float(share[top.indices[0]])
+        columns = predictions(logits)
         columns |= {f"{name}_raw": value for name, value in statistics(raw).items()} if quantized else {}
         columns |= _real_statistics(activation, raw)
         columns = {f"{self.precision}_{name}": value for name, value in columns.items()}
         return {"logits": logits.numpy(), "p": projection(raw), "columns": columns}
+
+
+def predictions(logits: torch.Tensor) -> dict[str, Any]:
+    """The five best classes. Quantized logits are often equal; of equal ones the smaller class comes first, as in argmax."""
+    top = torch.sort(logits, descending=True, stable=True).indices[:5].tolist()
+    share = torch.softmax(logits.double(), 0)
+    return {"top1": top[0], "top5": " ".join(map(str, top)), "prob": float(share[top[0]])}
 
 
 def _hwc(tensor: torch.Tensor) -> np.ndarray:
