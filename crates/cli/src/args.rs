@@ -20,8 +20,9 @@ Examples:
   quantlens study --pair f32.safetensors,int8.safetensors --data photos --out study
   quantlens doctor
 
-A model is a safetensors file (weights/README.md describes it; tools/export.py makes it from PyTorch), or
+A model is a safetensors file (weights/README.md describes it; tools/export.py makes it from PyTorch), or \
 demo:f32 or demo:int8, the small untrained pair inside this command.
+
 Exit codes: 0 done, 1 the run failed, 2 the command was used wrongly.";
 
 /// The command line.
@@ -131,8 +132,8 @@ pub struct InferArgs {
 #[command(
     override_usage = "quantlens cam [OPTIONS] [[FLOAT INT8] IMAGES...]",
     after_help = "\
-Each image gives a PNG: the network's input, the float network's map, the int8 network's map. Red is where a network
-looks. RMSE compares the two maps as grey pictures (0 to 255); aligned means after turning one map's sign where the
+Each image gives a PNG: the network's input, the float network's map, the int8 network's map. Red is where a network \
+looks. RMSE compares the two maps as grey pictures (0 to 255); aligned means after turning one map's sign where the \
 two disagree in sign.
 
 Examples:
@@ -201,15 +202,15 @@ pub struct InspectArgs {
 /// `quantlens study`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Writes one record an image, network and precision into the folder (Parquet), and the paper's tables 1 to 9 from them.
-A run that was cut short goes on where it stopped; records of other settings in the folder are an error that lists
-what differs. Another --signs recomputes the tables only.
+Writes one record an image, network and precision into the folder (Parquet), and from them tables 1 to 9 of Rogers et \
+al. (KDIR 2023), also as tables.json. A run that was cut short goes on where it stopped; records of other settings in \
+the folder are an error that lists what differs. Another --signs recomputes the tables only.
 
 Examples:
   quantlens study --pair f32.safetensors,int8.safetensors --data photos --out study
   quantlens study --pair v2=a.safetensors,b.safetensors --data index.csv --out study --no-timing
-  quantlens study --pair f32.safetensors,int8.safetensors --data ILSVRC2012/val --labels-file truth.txt \\
-      --labels devkit-ids --boxes ILSVRC2012/xml --out study")]
+  quantlens study --pair f32.safetensors,int8.safetensors --out study --data ILSVRC2012/val \\
+      --labels devkit-ids --labels-file truth.txt --boxes ILSVRC2012/xml")]
 pub struct StudyArgs {
     /// A float model and its int8 twin, named in the tables; may be repeated [default name: the network's]
     #[arg(long, value_name = "[NAME=]FLOAT,INT8", required = true)]

@@ -104,7 +104,7 @@ fn png() -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8 * 6, y as u8 * 8, (x * y) as u8]))
         .write_to(&mut bytes, image::ImageFormat::Png)
-        .unwrap();
+        .expect("a PNG");
     bytes.into_inner()
 }
 

@@ -12,9 +12,9 @@ fn json(text: &str) -> Value {
 
 /// A tensor as f32, with its shape.
 fn floats(bytes: &[u8], name: &str) -> (Vec<usize>, Vec<f32>) {
-    let file = SafeTensors::deserialize(bytes).unwrap();
-    let view = file.tensor(name).unwrap();
-    let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let file = SafeTensors::deserialize(bytes).expect("a safetensors file");
+    let view = file.tensor(name).expect("the tensor");
+    let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes"))).collect();
     (view.shape().to_vec(), values)
 }
 

@@ -9,10 +9,10 @@ use crate::common::{failure, files, ok};
 
 /// A folder with `count` small images.
 fn images(folder: &Path, count: u32) {
-    fs::create_dir_all(folder).unwrap();
+    fs::create_dir_all(folder).expect("a folder");
     for i in 0..count {
         let pixel = |x: u32, y: u32| image::Rgb([(x * (i + 3)) as u8, (y * 5 + i * 40) as u8, (x * y / (i + 2)) as u8]);
-        image::RgbImage::from_fn(90, 70, pixel).save(folder.join(format!("{i}.png"))).unwrap();
+        image::RgbImage::from_fn(90, 70, pixel).save(folder.join(format!("{i}.png"))).expect("a PNG");
     }
 }
 
