@@ -159,8 +159,8 @@ fn check_logits(precision: Precision, ours: &[f32], torch: &[f32], what: &str) -
     let largest = torch.iter().fold(0f32, |m, x| m.max(x.abs()));
     let limit = if precision == Precision::Int8 { 0.0 } else { LOGIT_TOLERANCE * largest };
     for (i, (a, b)) in ours.iter().zip(torch).enumerate() {
-        // Written so that NaN fails.
-        if !((a - b).abs() <= limit) {
+        let close = (a - b).abs() <= limit; // false for NaN
+        if !close {
             return Err(format!("{what}: logit {i} is {a}, torch's is {b} (allowed difference {limit})").into());
         }
     }
