@@ -1,5 +1,7 @@
 //! Data set readers on small trees made here, and their errors.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod common;
 
 use std::path::Path;

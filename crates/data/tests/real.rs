@@ -8,13 +8,16 @@ use common::{decoders, number, table};
 use libtest_mimic::{Arguments, Failed, Trial};
 use quantlens_data::{Dataset, DecodeOptions, Decoder, Format, Labels, OpenOptions, decode_file, imagenet};
 
+/// A test over the folder of images.
+type Check = Box<dyn FnOnce(&Path) -> Result<(), Failed> + Send>;
+
 fn main() {
     let arguments = Arguments::from_args();
     let folder =
         std::env::var_os("QUANTLENS_TEST_DATA").map(|f| PathBuf::from(f).join("imagenet")).filter(|f| f.is_dir());
     let absent = folder.is_none();
     let folder = folder.unwrap_or_default();
-    let trial = |name: &str, test: Box<dyn FnOnce(&Path) -> Result<(), Failed> + Send>| {
+    let trial = |name: &str, test: Check| {
         let folder = folder.clone();
         let note = if absent { " (needs QUANTLENS_TEST_DATA with imagenet/)" } else { "" };
         Trial::test(format!("{name}{note}"), move || test(&folder)).with_ignored_flag(absent)
