@@ -8,8 +8,10 @@ mod depthwise_u8;
 mod epilogue;
 mod gemm_f32;
 mod gemm_u8;
+mod peak;
 
 pub(crate) use depthwise_f32::DEPTHWISE_F32;
 pub(crate) use depthwise_u8::DEPTHWISE_U8;
 pub(crate) use gemm_f32::GEMM_F32;
 pub(crate) use gemm_u8::GEMM_U8;
+pub(crate) use peak::peak_loops;
