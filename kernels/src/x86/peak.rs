@@ -39,15 +39,16 @@ peak_loop!(sse2_f32, "sse2", xmm_reg, _mm_set1_ps(1e-3), |sum, x| _mm_add_ps(sum
 peak_loop!(avx2_int8, "avx2", ymm_reg, _mm256_set1_epi16(3), |sum, x| _mm256_add_epi32(sum, _mm256_madd_epi16(x, x)));
 peak_loop!(avx2_f32, "avx2,fma", ymm_reg, _mm256_set1_ps(1e-3), |sum, x| _mm256_fmadd_ps(x, x, sum));
 
-peak_loop!(avxvnni_int8, "avx2,avxvnni", ymm_reg, _mm256_set1_epi8(3), |sum, x| { _mm256_dpbusd_avx_epi32(sum, x, x) });
+peak_loop!(avxvnni_int8, "avx2,avxvnni", ymm_reg, _mm256_set1_epi8(3), |sum, x| _mm256_dpbusd_avx_epi32(sum, x, x));
 
-peak_loop!(avx512_int8, "avx512f,avx512bw", zmm_reg, _mm512_set1_epi16(3), |sum, x| {
-    _mm512_add_epi32(sum, _mm512_madd_epi16(x, x))
-});
+peak_loop!(avx512_int8, "avx512f,avx512bw", zmm_reg, _mm512_set1_epi16(3), |sum, x| _mm512_add_epi32(
+    sum,
+    _mm512_madd_epi16(x, x)
+));
 peak_loop!(avx512_f32, "avx512f", zmm_reg, _mm512_set1_ps(1e-3), |sum, x| _mm512_fmadd_ps(x, x, sum));
-peak_loop!(avx512vnni_int8, "avx512f,avx512vnni", zmm_reg, _mm512_set1_epi8(3), |sum, x| {
-    _mm512_dpbusd_epi32(sum, x, x)
-});
+peak_loop!(avx512vnni_int8, "avx512f,avx512vnni", zmm_reg, _mm512_set1_epi8(3), |sum, x| _mm512_dpbusd_epi32(
+    sum, x, x
+));
 
 /// The loops of a set, made of its instructions alone.
 pub(crate) fn peak_loops(isa: Isa) -> Loops {
