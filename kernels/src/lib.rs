@@ -28,7 +28,6 @@ mod pool;
 mod quant;
 mod requantize;
 pub mod scalar;
-#[cfg(target_arch = "x86_64")]
 mod shared;
 mod team;
 #[cfg(feature = "testing")]
@@ -52,4 +51,4 @@ pub use scalar::float::{
     add_f32, global_avg_pool_f32, hardsigmoid_f32, hardswish_f32, mean_f32, mul_f32, relu_f32, relu6_f32, softmax_f32,
 };
 pub use scalar::pool::{avg_pool_f32, avg_pool_u8, max_pool_f32, max_pool_u8};
-pub use team::Team;
+pub use team::{Region, Team};
