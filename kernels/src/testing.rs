@@ -2,10 +2,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
+
+static ALL: AtomicU64 = AtomicU64::new(0);
 
 /// The system's allocator, counting what each thread asks of it. For `#[global_allocator]` in a test.
 #[derive(Debug, Default, Clone, Copy)]
@@ -16,11 +19,17 @@ impl CountingAllocator {
     pub fn allocations() -> u64 {
         COUNT.with(Cell::get)
     }
+
+    /// Allocations (and growths) by all threads so far.
+    pub fn allocations_of_all() -> u64 {
+        ALL.load(Ordering::Relaxed)
+    }
 }
 
 fn count() {
     // Fails only while a thread ends, when nobody reads its count any more.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+    ALL.fetch_add(1, Ordering::Relaxed);
 }
 
 // SAFETY: every call goes to `System` with the caller's arguments, so its guarantees are those of `System`; counting

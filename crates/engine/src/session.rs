@@ -16,7 +16,7 @@ use crate::{Error, QParams};
 /// plan. Running allocates nothing; [`Session::tap`] and errors do.
 pub struct Session {
     plan: Arc<PlanInner>,
-    team: Team,
+    team: Arc<Team>,
     buffers: Buffers,
     /// By tensor: set by the caller of this run.
     given: Vec<bool>,
@@ -33,7 +33,7 @@ impl Session {
     pub(crate) fn new(plan: Arc<PlanInner>) -> Self {
         let (tensors, steps) = (plan.tensors.len(), plan.steps.len());
         Self {
-            team: Team::new(plan.threads),
+            team: Team::new(plan.threads).into(),
             buffers: Buffers::new(&plan.arena, plan.scratch_bytes, plan.scratch_floats),
             given: vec![false; tensors],
             needed: vec![false; tensors],
@@ -55,6 +55,9 @@ impl Session {
     /// # Errors
     /// [`Error::InputShape`] or [`Error::InputType`] where the input is not the one the plan was made for.
     pub fn run(&mut self, input: &Tensor) -> Result<(), Error> {
+        // One parallel region a run: workers wake while the input is copied, and spin between the steps.
+        let team = Arc::clone(&self.team);
+        let _region = team.region();
         self.begin();
         let id = match (input.dtype(), self.plan.quantized_input) {
             (DType::U8, Some(quantized)) => quantized,
@@ -79,6 +82,8 @@ impl Session {
     /// [`Error::UnknownTensor`], [`Error::NotAnEntry`], [`Error::NotTapped`] for names; [`Error::InputShape`],
     /// [`Error::InputType`] for tensors; [`Error::Unreachable`] where an output needs more than the entries.
     pub fn run_from(&mut self, entries: &[(&str, &Tensor)], outputs: &[&str]) -> Result<(), Error> {
+        let team = Arc::clone(&self.team);
+        let _region = team.region();
         self.begin();
         let result = self.prepare_from(entries, outputs);
         if result.is_err() {
