@@ -18,6 +18,7 @@ Examples:
   quantlens cam f32.safetensors int8.safetensors cat.jpg --out maps
   quantlens infer int8.safetensors cat.jpg dog.png --top 3
   quantlens study --pair f32.safetensors,int8.safetensors --data photos --out study
+  quantlens bench f32.safetensors int8.safetensors --threads 1,2 --profile
   quantlens doctor
 
 A model is a safetensors file (weights/README.md describes it; tools/export.py makes it from PyTorch), or \
@@ -45,6 +46,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Compare pairs of networks over a data set: records and tables
     Study(StudyArgs),
+    /// Time networks: latency percentiles or throughput, and on request each layer
+    Bench(BenchArgs),
     /// Report version, instruction sets, cores and decoders, and check that the kernels compute
     Doctor(DoctorArgs),
 }
@@ -345,6 +348,53 @@ pub enum GeometryName {
     Stretch,
 }
 
+/// `quantlens bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Combinations of model, instruction set and threads take turns of at most 50 ms in rounds, so that a slow spell of the \
+machine meets all of them; the first run of a turn is not counted. A run goes from the normalized input to the logits. \
+Where the machine does other work, times are too high: compare min and p50, and only within one run of this command.
+
+Examples:
+  quantlens bench                              the demo pair, on 1 thread and on all cores
+  quantlens bench f32.safetensors int8.safetensors --threads 1,2 --seconds 10 --json times.json
+  quantlens bench int8.safetensors --threads 1 --isa scalar,avx2 --profile --picture layers.svg
+  quantlens bench int8.safetensors --throughput --threads 1,2")]
+pub struct BenchArgs {
+    /// Model files, or demo:f32 or demo:int8 [default: both of these]
+    pub models: Vec<PathBuf>,
+    /// Numbers of threads to run on [default: 1 and all cores]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = parse_threads)]
+    pub threads: Vec<usize>,
+    /// Instruction sets to run with [default: QUANTLENS_ISA, else the best this machine has]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = parse_isa)]
+    pub isa: Vec<Isa>,
+    /// Seconds to measure each combination for
+    #[arg(long, value_name = "S", default_value = "2", value_parser = parse_seconds)]
+    pub seconds: f64,
+    /// Measure so many runs of each combination instead
+    #[arg(long, value_name = "N", value_parser = parse_count, conflicts_with = "seconds")]
+    pub runs: Option<usize>,
+    /// Throughput: every thread runs images of its own, instead of all sharing one
+    #[arg(long, conflicts_with_all = ["profile", "picture"])]
+    pub throughput: bool,
+    /// Also time each layer: multiply-adds, rate, and share of the peak measured beside it
+    #[arg(long)]
+    pub profile: bool,
+    /// Write all results to this JSON file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Draw the time of each layer as bars to this SVG file; implies --profile
+    #[arg(long, value_name = "FILE", value_parser = parse_svg)]
+    pub picture: Option<PathBuf>,
+    /// Input size, for example 224 or 192x256 (height x width) [default: each model's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub input_size: Option<[usize; 2]>,
+    /// Network of plain state dicts whose shapes do not tell
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
+}
+
 /// `quantlens doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -386,6 +436,16 @@ fn parse_threads(text: &str) -> Result<usize, String> {
 
 fn parse_count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "a number of at least 1 is needed".into())
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|s| (0.001..=86400.0).contains(s)).ok_or_else(|| "0.001 to 86400 is needed".into())
+}
+
+fn parse_svg(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let svg = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("svg"));
+    if svg { Ok(path) } else { Err("the file name must end in .svg".into()) }
 }
 
 /// 1/4 is the first share, which the study counts from 0.

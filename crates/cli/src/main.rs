@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod cam;
 mod doctor;
 mod infer;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Cam(args) => cam::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Study(args) => study::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {
