@@ -94,11 +94,14 @@ struct Fixed {
 impl Fixed {
     fn run(&self, a: &[u8], b: &[u8], out: &mut [u8]) {
         let Self { a: factor_a, b: factor_b, bias, shift, zero_point, low } = *self;
+        let mask = ((1_u32 << shift) - 1) as i32;
         for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
             // Both factors are at most 2^22, so that the sum stays below 2^31.
             let sum = bias + factor_a * i32::from(a) + factor_b * i32::from(b);
-            // Half, less one for negative sums: ties go away from zero.
-            let rounded = (sum + (1 << (shift - 1)) + (sum >> 31)) >> shift;
+            // What the shift drops, less one of negative sums: ties go away from zero. Half of 2^shift added before the
+            // shift would do the same, but leaves i32 where the output's scale is far above the inputs'.
+            let dropped = (sum & mask) + (sum >> 31);
+            let rounded = (sum >> shift) + i32::from(dropped > mask >> 1);
             *out = (rounded + zero_point).clamp(low, 255) as u8;
         }
     }
@@ -119,8 +122,7 @@ impl MulU8 {
     ///
     /// # Errors
     /// [`Error::Quant`] for an unusable scale or product of scales.
-    pub fn new(numerics: Numerics, a: QParams, b: QParams, out: QParams) -> Result<Self, Error> {
-        let _ = numerics;
+    pub fn new(a: QParams, b: QParams, out: QParams) -> Result<Self, Error> {
         a.check("mul: first input")?;
         b.check("mul: second input")?;
         out.check("mul: output")?;
@@ -145,6 +147,29 @@ impl MulU8 {
             for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
                 let product = (i32::from(a) - self.a) * (i32::from(b) - self.b);
                 *out = self.rounding.round(product as f32 * self.multiplier);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_point_sums_stay_in_range_at_every_ratio() {
+        let at = |scale: f32, zero_point| QParams { scale, zero_point };
+        for exponent in -10..8 {
+            // Just below a power of two: the largest factors, and with these integers the largest sums.
+            let scale = 2.0_f32.powi(exponent) * 1.999;
+            for (zero_point, q) in [(0, 255_u8), (255, 0), (0, 1), (0, 0)] {
+                let x = at(scale, zero_point);
+                let add = AddU8::new(Numerics::Qnnpack, x, x, at(1.0, 128), false).expect("in range");
+                let mut out = [7];
+                add.run(&[q], &[q], &mut out);
+                // No sum here is within rounding of a tie.
+                let expected = 2.0 * f64::from(x.dequantize(q));
+                assert_eq!(i32::from(out[0]), (expected.round() as i32 + 128).clamp(0, 255), "{scale} {x:?} {q}");
             }
         }
     }

@@ -44,8 +44,7 @@ pub fn lut_relu(zero_point: u8) -> Lut {
 
 /// From one scale and zero point to another (an input of `cat`, with either engine): `rne(d * (1 / so)) + zo`, d the
 /// real value.
-pub fn lut_requantize(numerics: Numerics, x: QParams, out: QParams) -> Lut {
-    let _ = numerics;
+pub fn lut_requantize(x: QParams, out: QParams) -> Lut {
     if x == out {
         return Lut::new(|q| q);
     }

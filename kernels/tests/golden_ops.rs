@@ -90,12 +90,12 @@ impl<'a> Case<'a> {
                 add.expect("valid scales").run(self.bytes("a"), self.bytes("b"), &mut out);
             }
             "mul" => {
-                let mul = MulU8::new(self.numerics(), self.quant("a"), self.quant("b"), self.quant("o"));
+                let mul = MulU8::new(self.quant("a"), self.quant("b"), self.quant("o"));
                 let channels = self.number("channels");
                 mul.expect("valid scales").run(self.bytes("a"), self.bytes("b"), &mut out, channels);
             }
             "cat" => {
-                let lut = |letter| kernels::lut_requantize(self.numerics(), self.quant(letter), self.quant("o"));
+                let lut = |letter| kernels::lut_requantize(self.quant(letter), self.quant("o"));
                 let (a, b) = (lut("a"), lut("b"));
                 let inputs =
                     [(self.bytes("a"), self.number("ca"), Some(&a)), (self.bytes("b"), self.number("cb"), Some(&b))];

@@ -132,7 +132,7 @@ impl Maker<'_> {
             Op::Mul => {
                 let swap = self.swap_factors();
                 let (a, b) = if swap { (second(), x) } else { (x, second()) };
-                let mul = MulU8::new(numerics, a, b, out).map_err(|e| self.kernel_error(e))?;
+                let mul = MulU8::new(a, b, out).map_err(|e| self.kernel_error(e))?;
                 Int8Kernel::Mul { mul, channels, swap }
             }
             Op::Concat => self.concat_u8(int8)?,
@@ -209,7 +209,7 @@ impl Maker<'_> {
         let (channels, pixels) = self.concat()?;
         let parts = channels.iter().zip(&self.node.inputs).map(|(&channels, &id)| {
             let x = self.context.graph.tensor(id).quant.unwrap_or(int8.x);
-            let lut = (x != int8.out).then(|| Box::new(lut_requantize(int8.numerics, x, int8.out)));
+            let lut = (x != int8.out).then(|| Box::new(lut_requantize(x, int8.out)));
             ConcatPart { channels, lut }
         });
         Ok(Int8Kernel::Concat { parts: parts.collect(), pixels })
