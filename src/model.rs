@@ -76,15 +76,12 @@ impl Options {
         Ok(Model { metadata, network, plan, preprocess, layer, idle: Mutex::new(Vec::new()) })
     }
 
-    /// The file's preprocessing at the size and geometry asked for. Another size than the file's scales its resize
-    /// along (256 for 224, so 219 for 192), which keeps the share of the image that the crop sees.
+    /// The file's preprocessing at the size and geometry asked for.
     fn preprocess(&self, file: &quantlens_nets::Preprocess) -> Preprocess {
-        let crop = self.input_size.unwrap_or(file.crop);
-        let side = |[h, w]: [usize; 2]| h.max(w) as f64;
-        let scaled = |resize: u32| (f64::from(resize) * side(crop) / side(file.crop)).round() as u32;
+        let file = file.with_crop(self.input_size.unwrap_or(file.crop));
         Preprocess {
-            resize: file.resize.map(scaled),
-            crop,
+            resize: file.resize,
+            crop: file.crop,
             interpolation: match file.interpolation {
                 quantlens_nets::Interpolation::Nearest => Interpolation::Nearest,
                 quantlens_nets::Interpolation::Bicubic => Interpolation::Bicubic,
@@ -216,16 +213,13 @@ impl Model {
 
     /// The `top` most probable classes of these logits, most probable first; ties in order of their index.
     pub fn predictions(&self, logits: &[f32], top: usize) -> Vec<Prediction> {
-        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = logits.iter().map(|&x| f64::from(x - highest).exp()).sum();
-        let mut order: Vec<usize> = (0..logits.len()).collect();
-        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+        let probabilities = quantlens_nets::softmax(logits);
         let prediction = |index: usize| Prediction {
             index,
             class: self.network.classes.get(index).cloned(),
-            probability: (f64::from(logits[index] - highest).exp() / sum) as f32,
+            probability: probabilities[index],
             logit: logits[index],
         };
-        order.into_iter().take(top).map(prediction).collect()
+        quantlens_nets::ranked(logits).into_iter().take(top).map(prediction).collect()
     }
 }

@@ -60,8 +60,20 @@ impl Default for Preprocess {
     }
 }
 
-/// Largest resize or crop taken from a file, in pixels: beyond it a damaged number would ask for gigabytes.
-const MAX_SIDE: u64 = 8192;
+impl Preprocess {
+    /// The same for an input of another height and width. The resize is scaled along (256 for 224, so 219 for 192),
+    /// which keeps the share of the image that the crop sees.
+    pub fn with_crop(&self, crop: [usize; 2]) -> Self {
+        let side = |[h, w]: [usize; 2]| h.max(w) as f64;
+        // `as` saturates; what is too large is for the reader of the result to refuse.
+        let scaled = |resize: u32| (f64::from(resize) * side(crop) / side(self.crop)).round() as u32;
+        Self { resize: self.resize.map(scaled), crop, ..self.clone() }
+    }
+}
+
+/// Largest resize or crop taken from a file, in pixels: beyond it a damaged number would ask for gigabytes of
+/// activations.
+const MAX_SIDE: u64 = 2048;
 
 /// The file's metadata; a field is none where the file does not have the key.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -192,7 +204,7 @@ fn epsilon(value: &str) -> Result<f32, Expected> {
 }
 
 const PREPROCESS: Expected = "a JSON object {\"resize\": pixels or null, \"crop\": pixels or [height, width], \
-     \"interpolation\": \"bilinear\", \"mean\": [r, g, b], \"std\": [r, g, b]}, sides 1 to 8192, std positive";
+     \"interpolation\": \"bilinear\", \"mean\": [r, g, b], \"std\": [r, g, b]}, sides 1 to 2048, std positive";
 
 fn preprocess(value: &str) -> Result<Preprocess, Expected> {
     let object: Map<String, Value> = serde_json::from_str(value).map_err(|_| PREPROCESS)?;
@@ -234,4 +246,19 @@ fn rgb(value: &Value) -> Result<[f32; 3], Expected> {
 
 fn finite(value: &Value) -> Option<f32> {
     value.as_f64().map(|x| x as f32).filter(|x| x.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_crop_scales_the_resize() {
+        let at = |file: &Preprocess, crop| file.with_crop(crop).resize;
+        let file = Preprocess::default();
+        assert_eq!([[224, 224], [192, 192], [112, 448]].map(|crop| at(&file, crop)), [256, 219, 512].map(Some));
+        let none = Preprocess { resize: None, ..file.clone() };
+        assert_eq!((at(&none, [9, 9]), none.with_crop([8, 9]).crop), (None, [8, 9]));
+        assert_eq!(file.with_crop([160, 160]), Preprocess { resize: Some(183), crop: [160, 160], ..file });
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use quantlens_nets::{ranked, softmax};
 use quantlens_tensor::Tensor;
 use quantlens_xai::{ActivationStats, BINS, EigenCam};
 
@@ -170,21 +171,6 @@ impl Record {
             None => Ok(()),
         }
     }
-}
-
-/// Classes by descending logit; equal ones, and NaN, by ascending class.
-fn ranked(logits: &[f32]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..logits.len()).collect();
-    order.sort_by(|&a, &b| logits[b].partial_cmp(&logits[a]).unwrap_or(std::cmp::Ordering::Equal).then(a.cmp(&b)));
-    order
-}
-
-/// Softmax in f64.
-fn softmax(logits: &[f32]) -> Vec<f32> {
-    let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let exponentials: Vec<f64> = logits.iter().map(|&x| (f64::from(x) - largest).exp()).collect();
-    let sum: f64 = exponentials.iter().sum();
-    exponentials.iter().map(|e| (e / sum) as f32).collect()
 }
 
 #[cfg(test)]

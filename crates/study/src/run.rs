@@ -327,15 +327,12 @@ fn input_size(config: &StudyConfig) -> Result<[usize; 2], Error> {
     }
 }
 
-/// The file's preprocessing at this size; its resize is scaled along (256 for 224, so 219 for 192), which keeps the
-/// share of the image that the crop sees.
+/// The file's preprocessing at this size and geometry.
 fn preprocess(model: &Model, crop: [usize; 2], geometry: Geometry) -> Preprocess {
-    let file = &model.preprocess;
-    let side = |[h, w]: [usize; 2]| h.max(w) as f64;
-    let scaled = |resize: u32| (f64::from(resize) * side(crop) / side(file.crop)).round() as u32;
+    let file = model.preprocess.with_crop(crop);
     Preprocess {
-        resize: file.resize.map(scaled),
-        crop,
+        resize: file.resize,
+        crop: file.crop,
         interpolation: match file.interpolation {
             quantlens_nets::Interpolation::Nearest => Interpolation::Nearest,
             quantlens_nets::Interpolation::Bicubic => Interpolation::Bicubic,

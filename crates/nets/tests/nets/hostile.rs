@@ -215,7 +215,7 @@ fn metadata_that_does_not_fit() {
         ("batch_norm_eps", "NaN", "\"batch_norm_eps\""),
         ("preprocess", "{}]", "\"preprocess\": expected a JSON object"),
         ("preprocess", r#"{"crop": 0}"#, "\"preprocess\""),
-        ("preprocess", r#"{"crop": 4000000000}"#, "sides 1 to 8192"),
+        ("preprocess", r#"{"crop": 4000000000}"#, "sides 1 to 2048"),
         ("preprocess", r#"{"std": [1, 1, 0]}"#, "std positive"),
         ("preprocess", r#"{"mean": [1, 1]}"#, "\"preprocess\""),
         ("preprocess", r#"{"interpolation": "lanczos"}"#, "\"preprocess\""),
