@@ -207,7 +207,8 @@ pub struct InspectArgs {
 #[command(after_help = "\
 Writes one record an image, network and precision into the folder (Parquet), and from them tables 1 to 9 of Rogers et \
 al. (KDIR 2023), also as tables.json. A run that was cut short goes on where it stopped; records of other settings in \
-the folder are an error that lists what differs. Another --signs recomputes the tables only.
+the folder are an error that lists what differs. Another --signs scans nothing again; with --no-timing it keeps the \
+times that are there.
 
 Examples:
   quantlens study --pair f32.safetensors,int8.safetensors --data photos --out study

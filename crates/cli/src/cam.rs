@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use image::ImageEncoder;
 use image::codecs::png::PngEncoder;
-use quantlens::{DecodeOptions, Model, Options, PairDifference, RgbImage};
+use quantlens::{DecodeOptions, Model, Options, PairDifference, Precision, RgbImage};
 use quantlens_xai::{EigenCam, cam_map, grey, overlay};
 use serde::Serialize;
 
@@ -113,6 +113,15 @@ fn split(paths: &[PathBuf]) -> Result<([PathBuf; 2], Vec<PathBuf>)> {
 fn load_pair(paths: &[PathBuf; 2], options: &Options) -> Result<[Model; 2]> {
     let pair = [models::load(&paths[0], options)?, models::load(&paths[1], options)?];
     let [float, int8] = [&pair[0], &pair[1]];
+    if (float.network().precision, int8.network().precision) != (Precision::F32, Precision::Int8) {
+        bail!(
+            "expected a float model and its int8 twin in this order, found {} ({}) and {} ({})",
+            float.network().precision,
+            paths[0].display(),
+            int8.network().precision,
+            paths[1].display()
+        );
+    }
     if float.network().network != int8.network().network {
         let names = [float, int8].map(|m| m.network().network.clone());
         output::hint(&format!("hint: the pair is of two networks, {} and {}", names[0], names[1]));

@@ -17,6 +17,20 @@ enum Source {
     Ready(String, Vec<Tensor>),
 }
 
+/// What the outputs call the logits.
+const LOGITS: &str = "logits";
+
+/// The layers to keep, each once; logits are kept in any case.
+fn taps(args: &InferArgs) -> Vec<&str> {
+    let mut taps = Vec::new();
+    for name in args.tap.iter().map(String::as_str).filter(|&name| name != LOGITS) {
+        if !taps.contains(&name) {
+            taps.push(name);
+        }
+    }
+    taps
+}
+
 /// The results of one input.
 struct Outcome {
     label: String,
@@ -36,7 +50,7 @@ pub fn run(args: &InferArgs) -> Result<()> {
     let threads = models::threads(&args.engine);
     let single = images.len() == 1;
     let options = Options {
-        taps: args.tap.clone(),
+        taps: taps(args).into_iter().map(Into::into).collect(),
         ..models::options(&args.engine, args.network.as_deref(), args.image.stretch, if single { threads } else { 1 })?
     };
     let model = models::load(&args.model, &options)?;
@@ -86,7 +100,7 @@ fn infer(args: &InferArgs, model: &Model, label: String, input: &Tensor) -> Resu
             if args.out.is_some() {
                 let classes = logits.len();
                 kept.push(Tensor::new(logits, [1, classes], Layout::RowMajor)?);
-                for name in &args.tap {
+                for name in taps(args) {
                     kept.push(session.tap(name)?);
                 }
             }
@@ -157,7 +171,7 @@ fn about<'a>(args: &InferArgs, model: &'a Model, source: &Source, outcomes: &'a 
 /// Writes what was kept of each input, stacked, to `--out`.
 fn write(args: &InferArgs, model: &Model, source: &Source, mut outcomes: Vec<Outcome>) -> Result<()> {
     let Some(out) = &args.out else { return Ok(()) };
-    let names = std::iter::once("logits").chain(args.tap.iter().map(String::as_str));
+    let names = std::iter::once(LOGITS).chain(taps(args));
     let mut columns: Vec<(&str, Vec<Tensor>)> = names.map(|name| (name, Vec::new())).collect();
     for outcome in &mut outcomes {
         for ((_, column), tensor) in columns.iter_mut().zip(outcome.kept.drain(..)) {

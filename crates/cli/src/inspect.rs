@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use quantlens::Model;
-use quantlens_engine::{ConvWeights, Op, StepInfo};
+use quantlens_engine::StepInfo;
 use quantlens_tensor::{Layout, Tensor};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -159,31 +159,14 @@ fn step(model: &Model, info: &StepInfo) -> Step {
         shape: info.out_shape,
         scale: info.quant.map(|q| q.scale),
         zero_point: info.quant.map(|q| q.zero_point),
-        weights: weights(model, info),
+        weights: (!info.weight_shape.is_empty()).then(|| Weights {
+            shape: info.weight_shape.clone(),
+            parameters: info.parameters,
+            scales: info.weight_scales.clone(),
+        }),
         multiply_adds: info.macs,
         us: None,
     }
-}
-
-/// Weights of the convolution or linear layer that a step runs: the producer of its output, or of what a fused
-/// activation reads.
-fn weights(model: &Model, info: &StepInfo) -> Option<Weights> {
-    let graph = &model.network().graph;
-    let producer = |id| graph.nodes().iter().find(|n| n.output == id);
-    let mut node = producer(graph.find(&info.name)?)?;
-    if info.macs > 0 && !matches!(node.op, Op::Conv(_) | Op::Linear(_)) {
-        node = producer(*node.inputs.first()?)?;
-    }
-    let (shape, weights) = match &node.op {
-        Op::Conv(c) => (vec![c.out_channels, c.in_channels / c.groups.max(1), c.kernel[0], c.kernel[1]], &c.weights),
-        Op::Linear(l) => (vec![l.out_features, l.in_features], &l.weights),
-        _ => return None,
-    };
-    let scales = match weights {
-        ConvWeights::Int8 { scale, .. } => scale.to_vec(),
-        ConvWeights::F32 { .. } => Vec::new(),
-    };
-    Some(Weights { shape, parameters: info.parameters, scales })
 }
 
 /// Median times over `runs` runs on a blank input, after one that warms up.

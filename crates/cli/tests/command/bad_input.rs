@@ -173,3 +173,13 @@ fn unknown_layers_list_near_names() {
     let error = failure(folder.path(), &args);
     assert!(error.contains("features.19") && error.contains("features.1"), "{error}");
 }
+
+#[test]
+fn a_pair_in_the_wrong_order() {
+    let folder = tempfile::tempdir().unwrap();
+    for pair in [["demo:int8", "demo:f32"], ["demo:f32", "demo:f32"]] {
+        let error = failure(folder.path(), &["cam", pair[0], pair[1], "demo:image", "--out", "maps"]);
+        assert!(error.contains("expected a float model and its int8 twin") && error.contains("(demo:f32)"), "{error}");
+    }
+    assert!(!folder.path().join("maps").exists());
+}

@@ -99,7 +99,7 @@ fn infer_prints_and_writes_both_formats() {
     let folder = tempfile::tempdir().unwrap();
     let model = demo("int8").display().to_string();
     let run = |out: &str| {
-        let tap = ["--tap", "features.18", "--tap", "features.18.0"];
+        let tap = ["--tap", "features.18", "--tap", "features.18.0", "--tap", "features.18", "--tap", "logits"];
         let args = ["infer", &model, "demo:image", "demo:image", "--top", "2", "--out", out];
         ok(folder.path(), &[&args[..], &tap].concat()).0
     };
