@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::parts::write_beside;
+use crate::parts::write_shared;
 use crate::record::SCHEMA_VERSION;
 
 /// The manifest's file name.
@@ -170,7 +170,8 @@ impl Manifest {
         }
         fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::file(&path, e))?;
-        write_beside(&path, (text + "\n").as_bytes())
+        // Shards may begin at the same time.
+        write_shared(&path, (text + "\n").as_bytes())
     }
 }
 

@@ -45,8 +45,17 @@ pub(crate) fn path(folder: &Path, range: &Range<u64>) -> PathBuf {
 
 /// Writes a file beside its place, flushes it to the disk and renames it.
 pub(crate) fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write_by_way_of(path, ".tmp", bytes)
+}
+
+/// The same for a file that several processes may write at once: each has a neighbour of its own.
+pub(crate) fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write_by_way_of(path, &format!(".{}.tmp", std::process::id()), bytes)
+}
+
+fn write_by_way_of(path: &Path, suffix: &str, bytes: &[u8]) -> Result<(), Error> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
+    name.push(suffix);
     let beside = path.with_file_name(name);
     let mut file = fs::File::create(&beside).map_err(Error::io(&beside, "create"))?;
     file.write_all(bytes).map_err(Error::io(&beside, "write"))?;

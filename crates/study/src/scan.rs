@@ -78,7 +78,11 @@ impl Scan<'_> {
     /// Scans what is missing. Nothing is written before the first image gave a result.
     pub(crate) fn run(&self, progress: &dyn Progress) -> Result<ScanReport, Error> {
         self.manifest.check(self.folder)?;
-        let (missing, kept) = self.missing()?;
+        let ranges = parts::ranges(&self.manifest.settings, self.shard);
+        if ranges.is_empty() {
+            return Err(self.empty_shard());
+        }
+        let (missing, kept) = self.missing(ranges)?;
         let mut report = ScanReport { kept, ..ScanReport::default() };
         progress.start("scan", missing.iter().map(|r| r.end - r.start).sum::<u64>() + kept);
         progress.advance(kept);
@@ -104,10 +108,21 @@ impl Scan<'_> {
         Err(Error::NoUsableImages { tried: report.scanned as usize, first })
     }
 
-    /// The ranges whose parts are not there, and how many images lie in those that are.
-    fn missing(&self) -> Result<(Vec<Range<u64>>, u64), Error> {
+    /// Why there is nothing to do for this shard.
+    fn empty_shard(&self) -> Error {
+        let (settings, Shard { index, count }) = (&self.manifest.settings, self.shard);
+        let (images, size) = (settings.data.images, settings.part_size);
+        let parts = parts::ranges(settings, Shard::ALL).len();
+        Error::Settings(format!(
+            "share {}/{count} is empty: {images} images are {parts} part(s) of up to {size}, so use at most {parts} shares",
+            index + 1
+        ))
+    }
+
+    /// Which of the ranges' parts are not there, and how many images lie in those that are.
+    fn missing(&self, ranges: Vec<Range<u64>>) -> Result<(Vec<Range<u64>>, u64), Error> {
         let (mut missing, mut kept) = (Vec::new(), 0);
-        for range in parts::ranges(&self.manifest.settings, self.shard) {
+        for range in ranges {
             if parts::is_complete(self.folder, &range, self.manifest)? {
                 kept += range.end - range.start;
             } else {
@@ -333,6 +348,13 @@ mod tests {
         assert_eq!(expected.len(), 4);
         assert_eq!(files(folders[1].path()), expected);
         assert_eq!(files(folders[2].path()), expected);
+    }
+
+    #[test]
+    fn a_share_without_parts_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let e = scan(folder.path(), &Fake::new(10, &[]), 1, Shard { index: 3, count: 4 }).unwrap_err().to_string();
+        assert_eq!(e, "share 4/4 is empty: 10 images are 3 part(s) of up to 4, so use at most 3 shares");
     }
 
     #[test]
