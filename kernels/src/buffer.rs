@@ -23,11 +23,31 @@ pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + 'static {
         let _ = table;
         self
     }
+
+    /// The slice, where elements are u8.
+    fn bytes(values: &[Self]) -> Option<&[u8]> {
+        let _ = values;
+        None
+    }
+
+    /// The slice, where elements are u8.
+    fn bytes_mut(values: &mut [Self]) -> Option<&mut [u8]> {
+        let _ = values;
+        None
+    }
 }
 
 impl Element for u8 {
     fn mapped(self, table: &[u8; 256]) -> Self {
         table[usize::from(self)]
+    }
+
+    fn bytes(values: &[Self]) -> Option<&[u8]> {
+        Some(values)
+    }
+
+    fn bytes_mut(values: &mut [Self]) -> Option<&mut [u8]> {
+        Some(values)
     }
 }
 impl Element for i8 {}

@@ -6,10 +6,10 @@ use crate::{Error, Numerics, QParams};
 
 /// Elementwise sum of two quantized tensors.
 #[derive(Debug, Clone)]
-pub struct AddU8(Add);
+pub struct AddU8(pub(crate) Add);
 
 #[derive(Debug, Clone)]
-enum Add {
+pub(crate) enum Add {
     /// fbgemm: in f32. `fused` has the real values of each input's 256 integers, as blocks of elements see them.
     Float { a: QParams, b: QParams, fused: Box<[[f32; 256]; 2]>, inverse: f32, rounding: Rounding },
     /// qnnpack: in fixed point.
@@ -82,7 +82,7 @@ impl AddU8 {
 
 /// Constants of qnnpack's sum.
 #[derive(Debug, Clone, Copy)]
-struct Fixed {
+pub(crate) struct Fixed {
     a: i32,
     b: i32,
     bias: i32,
@@ -92,7 +92,8 @@ struct Fixed {
 }
 
 impl Fixed {
-    fn run(&self, a: &[u8], b: &[u8], out: &mut [u8]) {
+    #[inline(always)]
+    pub(crate) fn run(&self, a: &[u8], b: &[u8], out: &mut [u8]) {
         let Self { a: factor_a, b: factor_b, bias, shift, zero_point, low } = *self;
         let mask = ((1_u32 << shift) - 1) as i32;
         for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
@@ -110,10 +111,10 @@ impl Fixed {
 /// Elementwise product of two quantized tensors; the second may have one value a channel.
 #[derive(Debug, Clone)]
 pub struct MulU8 {
-    a: i32,
-    b: i32,
-    multiplier: f32,
-    rounding: Rounding,
+    pub(crate) a: i32,
+    pub(crate) b: i32,
+    pub(crate) multiplier: f32,
+    pub(crate) rounding: Rounding,
 }
 
 impl MulU8 {

@@ -38,13 +38,41 @@ pub fn mean_u8(numerics: Numerics, x: QParams, input: &[u8], channels: usize, ou
         return global_avg_pool_u8(numerics, x, input, channels, out);
     }
     let n = pixels(input, channels, out);
-    let (inverse, rounding) = (1.0 / x.scale, Rounding::new(x.zero_point, false));
-    let in_groups = channels / GROUP * GROUP;
     for (channel, out) in out.iter_mut().enumerate() {
-        let value = |pixel: usize| x.dequantize(input[pixel * channels + channel]);
-        let sum = if channel < in_groups { cascade(n, value) } else { interleaved(n, value) };
-        *out = rounding.round(sum / n as f32 * inverse);
+        fbgemm_channels::<1>(x, input, n, channel, std::array::from_mut(out));
     }
+}
+
+/// fbgemm's means of channels `start ..`, eight at a time where there are; `start` is a multiple of eight.
+#[inline(always)]
+pub(crate) fn mean_fbgemm(x: QParams, input: &[u8], n: usize, start: usize, out: &mut [u8]) {
+    const LANES: usize = 8;
+    let mut channel = start;
+    let mut blocks = out.chunks_exact_mut(LANES);
+    for out in &mut blocks {
+        if let Ok(out) = <&mut [u8; LANES]>::try_from(out) {
+            fbgemm_channels(x, input, n, channel, out);
+        }
+        channel += LANES;
+    }
+    for out in blocks.into_remainder() {
+        fbgemm_channels::<1>(x, input, n, channel, std::array::from_mut(out));
+        channel += 1;
+    }
+}
+
+/// fbgemm's means of `N` channels from `channel` on, all in groups of 32 or all after them.
+#[inline(always)]
+fn fbgemm_channels<const N: usize>(x: QParams, input: &[u8], n: usize, channel: usize, out: &mut [u8; N]) {
+    let (inverse, rounding) = (1.0 / x.scale, Rounding::new(x.zero_point, false));
+    let channels = input.len() / n;
+    let value = |pixel: usize| {
+        let values = &input[pixel * channels + channel..][..N];
+        std::array::from_fn(|lane| x.dequantize(values[lane]))
+    };
+    let in_groups = channel < channels / GROUP * GROUP;
+    let sums: [f32; N] = if in_groups { cascade(n, value) } else { interleaved(n, value) };
+    out.iter_mut().zip(sums).for_each(|(out, sum)| *out = rounding.round(sum / n as f32 * inverse));
 }
 
 /// What turns a sum of n integers into their average, as each engine computes it.
@@ -65,43 +93,54 @@ const GROUP: usize = 32;
 const LEVELS: usize = 4;
 
 /// The map's pixels, after a check of the lengths.
-fn pixels(input: &[u8], channels: usize, out: &[u8]) -> usize {
+pub(crate) fn pixels(input: &[u8], channels: usize, out: &[u8]) -> usize {
     let whole = channels > 0 && !input.is_empty() && input.len().is_multiple_of(channels);
     assert!(whole && out.len() == channels, "int8 mean: lengths");
     input.len() / channels
 }
 
-/// Sum of n values in torch's order: a chunk of 2^p values at a time into the lowest level, which after each chunk
-/// moves up by one level, and on from any level whose 2^p additions are complete; p = max(4, ceil(log2 n) / 4).
-/// What is left over stays in the lowest level, and the levels are added at the end.
-fn cascade(n: usize, value: impl Fn(usize) -> f32) -> f32 {
+/// Sums of n values in torch's order, of `N` channels at once: a chunk of 2^p values at a time into the lowest level,
+/// which after each chunk moves up by one level, and on from any level whose 2^p additions are complete;
+/// p = max(4, ceil(log2 n) / 4). What is left over stays in the lowest level, and the levels are added at the end.
+#[inline(always)]
+fn cascade<const N: usize>(n: usize, value: impl Fn(usize) -> [f32; N]) -> [f32; N] {
     let ceil_log2 = n.next_power_of_two().trailing_zeros();
     let power = (ceil_log2 / LEVELS as u32).max(4);
     let chunk = 1_usize << power;
-    let mut levels = [0.0_f32; LEVELS];
+    let mut levels = [[0.0_f32; N]; LEVELS];
     let full = n / chunk * chunk;
     for start in (0..full).step_by(chunk) {
-        (start..start + chunk).for_each(|index| levels[0] += value(index));
+        (start..start + chunk).for_each(|index| add(&mut levels[0], value(index)));
         for level in 1..LEVELS {
-            levels[level] += levels[level - 1];
-            levels[level - 1] = 0.0;
+            let below = std::mem::replace(&mut levels[level - 1], [0.0; N]);
+            add(&mut levels[level], below);
             let done = start + chunk;
             if done & ((chunk - 1) << (level as u32 * power)) != 0 {
                 break;
             }
         }
     }
-    (full..n).for_each(|index| levels[0] += value(index));
-    levels[1..].iter().fold(levels[0], |sum, level| sum + level)
+    (full..n).for_each(|index| add(&mut levels[0], value(index)));
+    let [mut sums, rest @ ..] = levels;
+    rest.into_iter().for_each(|level| add(&mut sums, level));
+    sums
 }
 
-/// Sum of n values as torch sums a single vector: four cascades of every fourth value, the remainder of n on the
+/// Sums of n values as torch sums a single vector: four cascades of every fourth value, the remainder of n on the
 /// first, then added in order.
-fn interleaved(n: usize, value: impl Fn(usize) -> f32) -> f32 {
+#[inline(always)]
+fn interleaved<const N: usize>(n: usize, value: impl Fn(usize) -> [f32; N]) -> [f32; N] {
     let rows = n / 4;
-    let mut sums: [f32; 4] = std::array::from_fn(|k| if rows > 0 { cascade(rows, |i| value(i * 4 + k)) } else { 0.0 });
-    (rows * 4..n).for_each(|index| sums[0] += value(index));
-    sums[1..].iter().fold(sums[0], |sum, next| sum + next)
+    let part = |k: usize| if rows > 0 { cascade(rows, |i| value(i * 4 + k)) } else { [0.0; N] };
+    let mut sums = part(0);
+    (rows * 4..n).for_each(|index| add(&mut sums, value(index)));
+    (1..4).for_each(|k| add(&mut sums, part(k)));
+    sums
+}
+
+#[inline(always)]
+fn add<const N: usize>(sums: &mut [f32; N], values: [f32; N]) {
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
 #[cfg(test)]
@@ -113,8 +152,8 @@ mod tests {
         for n in [1, 3, 4, 15, 16, 17, 49, 255, 256, 257, 4096, 5000] {
             let expected = (n * (n - 1) / 2) as f32;
             // Below 2^24 every partial sum is an integer that f32 holds.
-            assert_eq!(cascade(n, |i| i as f32), expected);
-            assert_eq!(interleaved(n, |i| i as f32), expected);
+            assert_eq!(cascade(n, |i| [i as f32]), [expected]);
+            assert_eq!(interleaved(n, |i| [i as f32]), [expected]);
         }
     }
 }

@@ -23,6 +23,7 @@ pub struct QParams {
 
 impl QParams {
     /// The real value that `q` stands for.
+    #[inline(always)]
     pub fn dequantize(self, q: u8) -> f32 {
         f32::from(i16::from(q) - i16::from(self.zero_point)) * self.scale
     }
@@ -63,9 +64,9 @@ pub(crate) fn round_clamped(x: f32, low: f32, high: f32, zero_point: i32) -> i32
 /// Constants that turn a float into a u8: `clamp(rne(x) + zero_point, 0, 255)`, with `low` above 0 for a fused ReLU.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rounding {
-    low: f32,
-    high: f32,
-    zero_point: i32,
+    pub(crate) low: f32,
+    pub(crate) high: f32,
+    pub(crate) zero_point: i32,
 }
 
 impl Rounding {
@@ -95,10 +96,26 @@ pub fn quantize_u8(x: &[f32], q: QParams, out: &mut [u8]) {
     }
 }
 
+/// [`quantize_u8`] of pixels `range` of planes, one a channel, to pixels.
+pub(crate) fn quantize_planes_u8(
+    x: &[f32],
+    pixels: usize,
+    range: std::ops::Range<usize>,
+    channels: usize,
+    q: QParams,
+    out: &mut [u8],
+) {
+    let (inverse, rounding) = (1.0 / q.scale, Rounding::new(q.zero_point, false));
+    for (out, pixel) in out.chunks_exact_mut(channels).zip(range) {
+        out.iter_mut().enumerate().for_each(|(c, out)| *out = rounding.round(x[c * pixels + pixel] * inverse));
+    }
+}
+
 /// Dequantizes: `(q - zero_point) * scale`.
 ///
 /// # Panics
 /// If the lengths differ.
+#[inline(always)]
 pub fn dequantize_f32(q: &[u8], params: QParams, out: &mut [f32]) {
     assert_eq!(q.len(), out.len(), "dequantize: input and output lengths");
     for (out, &q) in out.iter_mut().zip(q) {

@@ -63,7 +63,9 @@ impl Session {
             (DType::U8, Some(quantized)) => quantized,
             _ => TensorId::INPUT,
         };
-        self.give(id, input)?;
+        if id != TensorId::INPUT || !self.quantize_input(input)? {
+            self.give(id, input)?;
+        }
         let plan = Arc::clone(&self.plan);
         for (needed, tapped) in self.needed.iter_mut().zip(&plan.taps) {
             *needed = *tapped;
@@ -185,14 +187,41 @@ impl Session {
         let Some(place) = plan.arena.places[id.index()] else { return Ok(()) };
         let channels = plan.shape(id)[2];
         match tensor.data() {
-            Data::U8(values) => copy(values, self.buffers.u8_mut(place), channels, order),
-            Data::F32(values) => copy(values, self.buffers.f32_mut(place), channels, order),
+            Data::U8(values) if order == Order::ChannelsFirst => {
+                plan.ops.interleave(values, channels, self.buffers.u8_mut(place), &self.team);
+            }
+            Data::U8(values) => self.buffers.u8_mut(place).copy_from_slice(values),
+            Data::F32(values) if order == Order::ChannelsFirst => {
+                plan.ops.interleave(values, channels, self.buffers.f32_mut(place), &self.team);
+            }
+            Data::F32(values) => self.buffers.f32_mut(place).copy_from_slice(values),
             // check_type lets no other through.
             _ => {}
         }
         self.given[id.index()] = true;
         self.computed[id.index()] = true;
         Ok(())
+    }
+
+    /// Quantizes an f32 input on its way in, where it is planes, and the graph's first step would do the same: one pass
+    /// less over the image. The time counts as that step's. False where the input must be given as it is.
+    fn quantize_input(&mut self, input: &Tensor) -> Result<bool, Error> {
+        let plan = Arc::clone(&self.plan);
+        let (Some(id), Data::F32(values)) = (plan.quantized_input, input.data()) else { return Ok(false) };
+        if plan.taps[TensorId::INPUT.index()] || check_shape(&plan, TensorId::INPUT, input)? != Order::ChannelsFirst {
+            return Ok(false);
+        }
+        let step = plan.steps.iter().position(|step| step.output == id);
+        let (Some(step), Some(place), Some(q)) =
+            (step, plan.arena.places[id.index()], plan.tensors[id.index()].quant)
+        else {
+            return Ok(false);
+        };
+        let (out, channels) = (self.buffers.u8_mut(place), plan.shape(id)[2]);
+        self.recorder.step(step, || plan.ops.quantize_planes_u8(values, channels, q, out, &self.team));
+        self.given[id.index()] = true;
+        self.computed[id.index()] = true;
+        Ok(true)
     }
 
     /// From the needed tensors back to the given ones: which steps run.
@@ -212,7 +241,7 @@ impl Session {
         for (i, step) in plan.steps.iter().enumerate() {
             if self.active[i] {
                 let (buffers, team) = (&mut self.buffers, &self.team);
-                self.recorder.step(i, || step.run(&plan.arena, buffers, team));
+                self.recorder.step(i, || step.run(plan, buffers, team));
                 self.computed[step.output.index()] = true;
             }
         }
@@ -282,20 +311,6 @@ fn check_type(plan: &PlanInner, id: TensorId, tensor: &Tensor) -> Result<(), Err
         None => tensor.dtype().to_string(),
     };
     Err(Error::InputType { tensor: plan.name(id).into(), expected, found })
-}
-
-/// Copies an activation into NHWC.
-fn copy<T: Copy>(from: &[T], to: &mut [T], channels: usize, order: Order) {
-    if order == Order::ChannelsLast {
-        to.copy_from_slice(from);
-        return;
-    }
-    let pixels = to.len() / channels;
-    for (c, plane) in from.chunks_exact(pixels).enumerate() {
-        for (out, value) in to[c..].iter_mut().step_by(channels).zip(plane) {
-            *out = *value;
-        }
-    }
 }
 
 impl fmt::Debug for Session {

@@ -38,6 +38,27 @@ fn map_pixel<T: Element>(lut: &Lut, x: &[T], out: &mut [T]) {
     out_rest.iter_mut().zip(x_rest).for_each(|(out, x)| *out = x.mapped(&lut.rest));
 }
 
+/// Maps one input of a concatenation, of `channels` a pixel, to the channels from `column` on of pixels of `total`.
+pub(crate) fn concat_lut(lut: &Lut, x: &[u8], channels: usize, out: &mut [u8], total: usize, column: usize) {
+    for (out, x) in out.chunks_exact_mut(total).zip(x.chunks_exact(channels)) {
+        map_pixel(lut, x, &mut out[column..column + channels]);
+    }
+}
+
+/// Pixels of `range` of planes of `pixels` elements, one a channel.
+#[inline(always)]
+pub(crate) fn interleave_planes<T: Element>(
+    x: &[T],
+    pixels: usize,
+    range: std::ops::Range<usize>,
+    channels: usize,
+    out: &mut [T],
+) {
+    for (out, pixel) in out.chunks_exact_mut(channels).zip(range) {
+        out.iter_mut().enumerate().for_each(|(c, out)| *out = x[c * pixels + pixel]);
+    }
+}
+
 /// Copies channels `start .. start + len` of an input with `in_c` channels.
 ///
 /// # Panics

@@ -66,6 +66,7 @@ pub fn hardsigmoid_f32(x: &[f32], out: &mut [f32]) {
 ///
 /// # Panics
 /// If the lengths differ.
+#[inline(always)]
 pub fn add_f32(a: &[f32], b: &[f32], relu: bool, out: &mut [f32]) {
     assert!(a.len() == b.len() && a.len() == out.len(), "f32 add: lengths");
     let pairs = out.iter_mut().zip(a.iter().zip(b));
@@ -80,6 +81,7 @@ pub fn add_f32(a: &[f32], b: &[f32], relu: bool, out: &mut [f32]) {
 ///
 /// # Panics
 /// If the lengths do not fit.
+#[inline(always)]
 pub fn mul_f32(a: &[f32], b: &[f32], out: &mut [f32], channels: usize) {
     assert_eq!(a.len(), out.len(), "f32 mul: input and output lengths");
     let period = if b.len() == a.len() { a.len() } else { channels };

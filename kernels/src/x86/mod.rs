@@ -8,6 +8,7 @@ mod depthwise_u8;
 mod epilogue;
 mod gemm_f32;
 mod gemm_u8;
+pub(crate) mod ops;
 mod peak;
 
 pub(crate) use depthwise_f32::DEPTHWISE_F32;

@@ -1,6 +1,6 @@
 //! Settings of a plan, and the making of it.
 
-use quantlens_kernels::{Activation, Isa};
+use quantlens_kernels::{Activation, Isa, Ops};
 
 use super::arena::{ArenaLayout, Request};
 use super::fuse::{self, Draft};
@@ -81,7 +81,7 @@ impl<'g> PlanBuilder<'g> {
     /// threads out of range or an instruction set that this machine lacks, [`Error::Kernel`] from packing.
     pub fn build(self) -> Result<Plan, Error> {
         let graph = self.graph;
-        let isa = self.check_settings()?;
+        let (isa, ops) = self.check_settings()?;
         let taps = self.marks(&self.taps, self.tap_all)?;
         let entries = self.marks(&self.entries, false)?;
         let output = graph.output();
@@ -120,23 +120,24 @@ impl<'g> PlanBuilder<'g> {
             arena,
             threads: self.threads,
             isa,
+            ops,
         };
         Ok(Plan { inner: inner.into() })
     }
 
-    fn check_settings(&self) -> Result<Isa, Error> {
+    fn check_settings(&self) -> Result<(Isa, Ops), Error> {
         if !(1..=MAX_THREADS).contains(&self.threads) {
             return Err(Error::Setting(format!("threads: expected 1 to {MAX_THREADS}, found {}", self.threads)));
         }
         let isa = self.isa.unwrap_or_else(Isa::best);
-        if !isa.available() {
+        let Ok(ops) = Ops::new(isa) else {
             return Err(Error::Setting(format!(
                 "instruction set {} is not available on this machine; available: {}",
                 isa.name(),
                 Isa::ALL.iter().filter(|i| i.available()).map(|i| i.name()).collect::<Vec<_>>().join(", ")
             )));
-        }
-        Ok(isa)
+        };
+        Ok((isa, ops))
     }
 
     /// Which tensors the names stand for.

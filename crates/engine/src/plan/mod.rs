@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use quantlens_kernels::Isa;
+use quantlens_kernels::{Isa, Ops};
 
 pub(crate) use arena::{ArenaLayout, Place};
 pub use builder::PlanBuilder;
@@ -73,6 +73,8 @@ pub(crate) struct PlanInner {
     pub(crate) scratch_floats: usize,
     pub(crate) threads: usize,
     pub(crate) isa: Isa,
+    /// Everything but convolutions, for `isa`.
+    pub(crate) ops: Ops,
 }
 
 impl PlanInner {

@@ -1,0 +1,166 @@
+//! Ops in plain Rust, in blocks of fixed size that a compiler keeps in vector registers. Equal to the scalar versions:
+//! each sum is made in the same order.
+
+use std::ops::Range;
+
+use crate::mean::average_multiplier;
+use crate::quant::Rounding;
+use crate::{Element, Numerics, Pool2d, QParams};
+
+/// Channels whose sums are made at once.
+pub(super) const CHANNELS: usize = 32;
+
+/// Averages of channels `start ..` of an int8 map.
+#[inline(always)]
+pub(super) fn average_u8(numerics: Numerics, q: QParams, x: &[u8], pixels: usize, start: usize, out: &mut [u8]) {
+    let channels = x.len() / pixels;
+    let multiplier = average_multiplier(numerics, q.scale, pixels);
+    let (rounding, zeros) = (Rounding::new(q.zero_point, false), (pixels * usize::from(q.zero_point)) as i32);
+    let mut blocks = out.chunks_exact_mut(CHANNELS);
+    let mut channel = start;
+    for out in &mut blocks {
+        let mut sums = [0_i32; CHANNELS];
+        for pixel in x.chunks_exact(channels) {
+            let values = &pixel[channel..][..CHANNELS];
+            sums.iter_mut().zip(values).for_each(|(sum, &x)| *sum = sum.wrapping_add(i32::from(x)));
+        }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = rounding.round(sum.wrapping_sub(zeros) as f32 * multiplier);
+        }
+        channel += CHANNELS;
+    }
+    for out in blocks.into_remainder() {
+        let sum = x.chunks_exact(channels).fold(0_i32, |sum, pixel| sum.wrapping_add(i32::from(pixel[channel])));
+        *out = rounding.round(sum.wrapping_sub(zeros) as f32 * multiplier);
+        channel += 1;
+    }
+}
+
+/// Means of channels `start ..` of an f32 map.
+#[inline(always)]
+pub(super) fn mean_f32(x: &[f32], channels: usize, start: usize, out: &mut [f32]) {
+    let n = (x.len() / channels) as f32;
+    let mut blocks = out.chunks_exact_mut(CHANNELS);
+    let mut channel = start;
+    for out in &mut blocks {
+        let mut sums = [0.0_f32; CHANNELS];
+        for pixel in x.chunks_exact(channels) {
+            let values = &pixel[channel..][..CHANNELS];
+            sums.iter_mut().zip(values).for_each(|(sum, &x)| *sum += x);
+        }
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum / n);
+        channel += CHANNELS;
+    }
+    for out in blocks.into_remainder() {
+        *out = x.chunks_exact(channels).fold(0.0, |sum, pixel| sum + pixel[channel]) / n;
+        channel += 1;
+    }
+}
+
+/// Maxima of the window at one output pixel.
+#[inline(always)]
+pub(super) fn max_pool_pixel<T: Element + PartialOrd>(
+    pool: &Pool2d,
+    x: &[T],
+    least: T,
+    row: usize,
+    column: usize,
+    out: &mut [T],
+) {
+    let (rows, columns) = (pool.window(0, row), pool.window(1, column));
+    let mut done = 0;
+    while out.len() - done >= 32 {
+        max_block::<T, 32>(pool, x, least, &rows, &columns, done, &mut out[done..]);
+        done += 32;
+    }
+    while out.len() - done >= 8 {
+        max_block::<T, 8>(pool, x, least, &rows, &columns, done, &mut out[done..]);
+        done += 8;
+    }
+    while done < out.len() {
+        max_block::<T, 1>(pool, x, least, &rows, &columns, done, &mut out[done..]);
+        done += 1;
+    }
+}
+
+/// Maxima of `N` channels from `channel` on.
+#[inline(always)]
+fn max_block<T: Element + PartialOrd, const N: usize>(
+    pool: &Pool2d,
+    x: &[T],
+    least: T,
+    rows: &Range<usize>,
+    columns: &Range<usize>,
+    channel: usize,
+    out: &mut [T],
+) {
+    let mut most = [least; N];
+    for row in rows.clone() {
+        for pixel in row * pool.in_w + columns.start..row * pool.in_w + columns.end {
+            let values = &x[pixel * pool.channels + channel..][..N];
+            most.iter_mut().zip(values).for_each(|(most, &x)| *most = if x > *most { x } else { *most });
+        }
+    }
+    out[..N].copy_from_slice(&most);
+}
+
+/// Copies `len` channels of each pixel: from those after `from` of pixels of `in_c`, to those after `to` of pixels of
+/// `out_c`.
+#[inline(always)]
+pub(super) fn copy_rows<T: Element>(
+    x: &[T],
+    in_c: usize,
+    from: usize,
+    out: &mut [T],
+    out_c: usize,
+    to: usize,
+    len: usize,
+) {
+    for (out, x) in out.chunks_exact_mut(out_c).zip(x.chunks_exact(in_c)) {
+        copy_row(&x[from..][..len], &mut out[to..][..len]);
+    }
+}
+
+/// Copies a short row without a call of `memcpy`.
+#[inline(always)]
+fn copy_row<T: Element>(x: &[T], out: &mut [T]) {
+    const STEP: usize = 8;
+    let len = x.len();
+    if !(STEP..=512).contains(&len) {
+        return out.copy_from_slice(x);
+    }
+    let mut at = 0;
+    while at + STEP <= len {
+        out[at..at + STEP].copy_from_slice(&x[at..at + STEP]);
+        at += STEP;
+    }
+    // The last step may write some elements again.
+    out[len - STEP..].copy_from_slice(&x[len - STEP..]);
+}
+
+/// Shuffles two groups of channels into each other.
+#[inline(always)]
+pub(super) fn shuffle_two<T: Element>(x: &[T], c: usize, out: &mut [T]) {
+    for (out, x) in out.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
+        let (first, second) = x.split_at(c / 2);
+        for (pair, (&a, &b)) in out.chunks_exact_mut(2).zip(first.iter().zip(second)) {
+            pair[0] = a;
+            pair[1] = b;
+        }
+    }
+}
+
+/// Pixels of `range` of planes, with a loop of its own for colours.
+#[inline(always)]
+pub(super) fn interleave<T: Element>(x: &[T], pixels: usize, range: Range<usize>, channels: usize, out: &mut [T]) {
+    if channels != 3 {
+        return crate::scalar::channels::interleave_planes(x, pixels, range, channels, out);
+    }
+    let plane = |c: usize| &x[c * pixels..][range.clone()];
+    let (reds, greens, blues) = (plane(0), plane(1), plane(2));
+    for (out, ((&r, &g), &b)) in out.chunks_exact_mut(3).zip(reds.iter().zip(greens).zip(blues)) {
+        out[0] = r;
+        out[1] = g;
+        out[2] = b;
+    }
+}

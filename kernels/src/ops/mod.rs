@@ -1,0 +1,416 @@
+//! All ops but convolutions on the instruction set and the threads that a plan was made for.
+//!
+//! Each method equals the function or method of the same op in plain Rust bit for bit, on every instruction set and for
+//! any number of threads: tasks get parts of the output, and never of a sum.
+
+mod blocked;
+mod split;
+
+use self::split::split;
+use crate::lut::BLOCK;
+use crate::quant::quantize_planes_u8;
+use crate::scalar::channels::interleave_planes;
+use crate::scalar::float::{hardsigmoid, hardswish, relu, relu6};
+use crate::{AddU8, Element, Error, Isa, Lut, MulU8, Numerics, Pool2d, QParams, Team};
+
+/// Which code runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// The specification as it stands.
+    Scalar,
+    /// Plain Rust in blocks that the compiler turns into vectors of the target's base instruction set.
+    Blocked,
+    /// x86-64 with AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+/// Elementwise ops, pooling and moves of channels for one instruction set.
+#[derive(Debug, Clone, Copy)]
+pub struct Ops {
+    level: Level,
+}
+
+/// Calls a function of `x86::ops`, or evaluates the other expression.
+macro_rules! avx2_or {
+    ($level:expr, $name:ident($($argument:expr),*), $other:expr) => {
+        match $level {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Ops::new` made this level on a CPU with AVX2 and FMA, all that these functions require.
+            Level::Avx2 => unsafe { crate::x86::ops::$name($($argument),*) },
+            _ => $other,
+        }
+    };
+}
+
+impl Ops {
+    /// Ops of this instruction set.
+    ///
+    /// # Errors
+    /// [`Error::Isa`] where the set is not available.
+    pub fn new(isa: Isa) -> Result<Self, Error> {
+        isa.check()?;
+        let level = match isa {
+            Isa::Scalar => Level::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            _ if isa.includes(Isa::Avx2) => Level::Avx2,
+            _ => Level::Blocked,
+        };
+        Ok(Self { level })
+    }
+
+    /// [`AddU8::run`].
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn add_u8(self, add: &AddU8, a: &[u8], b: &[u8], out: &mut [u8], team: &Team) {
+        assert!(a.len() == b.len() && a.len() == out.len(), "int8 add: lengths");
+        split(team, out, BLOCK, a.len(), |start, out| {
+            let (a, b) = (&a[start..][..out.len()], &b[start..][..out.len()]);
+            avx2_or!(self.level, add_u8(add, a, b, out), add.run(a, b, out));
+        });
+    }
+
+    /// [`MulU8::run`].
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn mul_u8(self, mul: &MulU8, a: &[u8], b: &[u8], out: &mut [u8], channels: usize, team: &Team) {
+        let each = factors(a.len(), b.len(), out.len(), channels);
+        split(team, out, each.unwrap_or(BLOCK), a.len(), |start, out| {
+            let a = &a[start..][..out.len()];
+            let (b, channels) = if each.is_some() { (b, channels) } else { (&b[start..][..out.len()], out.len()) };
+            avx2_or!(self.level, mul_u8(mul, a, b, out, channels), mul.run(a, b, out, channels));
+        });
+    }
+
+    /// [`crate::apply_lut`].
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn lut(self, lut: &Lut, x: &[u8], out: &mut [u8], team: &Team) {
+        assert_eq!(x.len(), out.len(), "table: input and output lengths");
+        split(team, out, BLOCK, x.len(), |start, out| {
+            let x = &x[start..][..out.len()];
+            avx2_or!(self.level, apply_lut(lut, x, out), crate::apply_lut(lut, x, out));
+        });
+    }
+
+    /// [`crate::quantize_u8`].
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn quantize_u8(self, x: &[f32], q: QParams, out: &mut [u8], team: &Team) {
+        assert_eq!(x.len(), out.len(), "quantize: input and output lengths");
+        split(team, out, BLOCK, x.len(), |start, out| {
+            let x = &x[start..][..out.len()];
+            avx2_or!(self.level, quantize_u8(x, q, out), crate::quantize_u8(x, q, out));
+        });
+    }
+
+    /// [`crate::quantize_u8`] of planes, one a channel, to pixels.
+    ///
+    /// # Panics
+    /// If the lengths differ or are not those of whole planes.
+    pub fn quantize_planes_u8(self, x: &[f32], channels: usize, q: QParams, out: &mut [u8], team: &Team) {
+        check_planes(x.len(), channels, out.len());
+        let pixels = x.len() / channels;
+        split(team, out, channels * 16, x.len(), |start, out| {
+            let range = start / channels..(start + out.len()) / channels;
+            avx2_or!(
+                self.level,
+                quantize_planes_u8(x, pixels, range, channels, q, out),
+                quantize_planes_u8(x, pixels, range, channels, q, out)
+            );
+        });
+    }
+
+    /// Planes, one a channel, to pixels.
+    ///
+    /// # Panics
+    /// If the lengths differ or are not those of whole planes.
+    pub fn interleave<T: Element>(self, x: &[T], channels: usize, out: &mut [T], team: &Team) {
+        check_planes(x.len(), channels, out.len());
+        let pixels = x.len() / channels;
+        split(team, out, channels, size_of_val(x), |start, out| {
+            let range = start / channels..(start + out.len()) / channels;
+            self.compiled(|| match self.level {
+                Level::Scalar => interleave_planes(x, pixels, range, channels, out),
+                _ => blocked::interleave(x, pixels, range, channels, out),
+            });
+        });
+    }
+
+    /// [`crate::dequantize_f32`].
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn dequantize_f32(self, q: &[u8], params: QParams, out: &mut [f32], team: &Team) {
+        assert_eq!(q.len(), out.len(), "dequantize: input and output lengths");
+        split(team, out, BLOCK, 4 * q.len(), |start, out| {
+            self.compiled(|| crate::dequantize_f32(&q[start..][..out.len()], params, out));
+        });
+    }
+
+    /// [`crate::global_avg_pool_u8`].
+    ///
+    /// # Panics
+    /// If `out` does not have `channels` elements or the input is not whole pixels.
+    pub fn global_avg_pool_u8(
+        self,
+        numerics: Numerics,
+        q: QParams,
+        x: &[u8],
+        channels: usize,
+        out: &mut [u8],
+        team: &Team,
+    ) {
+        if self.level == Level::Scalar {
+            return crate::global_avg_pool_u8(numerics, q, x, channels, out);
+        }
+        let pixels = crate::mean::pixels(x, channels, out);
+        split(team, out, blocked::CHANNELS, x.len(), |start, out| {
+            self.compiled(|| blocked::average_u8(numerics, q, x, pixels, start, out));
+        });
+    }
+
+    /// [`crate::mean_u8`].
+    ///
+    /// # Panics
+    /// If `out` does not have `channels` elements or the input is not whole pixels.
+    pub fn mean_u8(self, numerics: Numerics, q: QParams, x: &[u8], channels: usize, out: &mut [u8], team: &Team) {
+        match (numerics, self.level) {
+            (Numerics::Qnnpack, _) => self.global_avg_pool_u8(numerics, q, x, channels, out, team),
+            (_, Level::Scalar) => crate::mean_u8(numerics, q, x, channels, out),
+            _ => {
+                let pixels = crate::mean::pixels(x, channels, out);
+                // Sums of floats take longer than moving as many bytes.
+                split(team, out, blocked::CHANNELS, 8 * x.len(), |start, out| {
+                    self.compiled(|| crate::mean::mean_fbgemm(q, x, pixels, start, out));
+                });
+            }
+        }
+    }
+
+    /// [`crate::mean_f32`], and [`crate::global_avg_pool_f32`].
+    ///
+    /// # Panics
+    /// If `out` does not have `channels` elements or the input is not whole pixels.
+    pub fn mean_f32(self, x: &[f32], channels: usize, out: &mut [f32], team: &Team) {
+        if self.level == Level::Scalar {
+            return crate::mean_f32(x, channels, out);
+        }
+        assert!(channels > 0 && x.len().is_multiple_of(channels) && out.len() == channels, "f32 mean: lengths");
+        split(team, out, blocked::CHANNELS, size_of_val(x), |start, out| {
+            self.compiled(|| blocked::mean_f32(x, channels, start, out));
+        });
+    }
+
+    /// [`crate::max_pool_u8`].
+    ///
+    /// # Panics
+    /// If a slice does not have the geometry's length.
+    pub fn max_pool_u8(self, pool: &Pool2d, x: &[u8], out: &mut [u8], team: &Team) {
+        self.max_pool(pool, x, out, team, crate::max_pool_u8, |out: &mut [u8], row, column| {
+            blocked::max_pool_pixel(pool, x, 0, row, column, out);
+        });
+    }
+
+    /// [`crate::max_pool_f32`].
+    ///
+    /// # Panics
+    /// If a slice does not have the geometry's length.
+    pub fn max_pool_f32(self, pool: &Pool2d, x: &[f32], out: &mut [f32], team: &Team) {
+        self.max_pool(pool, x, out, team, crate::max_pool_f32, |out: &mut [f32], row, column| {
+            blocked::max_pool_pixel(pool, x, f32::NEG_INFINITY, row, column, out);
+        });
+    }
+
+    fn max_pool<T: Element>(
+        self,
+        pool: &Pool2d,
+        x: &[T],
+        out: &mut [T],
+        team: &Team,
+        scalar: impl Fn(&Pool2d, &[T], &mut [T]),
+        pixel: impl Fn(&mut [T], usize, usize) + Sync,
+    ) {
+        assert!(x.len() == pool.in_len() && out.len() == pool.out_len(), "pooling: lengths");
+        if self.level == Level::Scalar {
+            return scalar(pool, x, out);
+        }
+        let row_len = pool.out_w() * pool.channels;
+        split(team, out, row_len, size_of_val(x), |start, out| {
+            self.compiled(|| {
+                for (index, out) in out.chunks_exact_mut(pool.channels).enumerate() {
+                    pixel(out, start / row_len + index / pool.out_w(), index % pool.out_w());
+                }
+            });
+        });
+    }
+
+    /// [`crate::concat_channels`].
+    ///
+    /// # Panics
+    /// If an input does not have `pixels` times its channels, or `out` does not have all of them.
+    pub fn concat<T: Element>(self, inputs: &[(&[T], usize, Option<&Lut>)], out: &mut [T], pixels: usize, team: &Team) {
+        let total: usize = inputs.iter().map(|&(_, channels, _)| channels).sum();
+        assert_eq!(out.len(), total * pixels, "concat: output");
+        assert!(inputs.iter().all(|(x, channels, _)| x.len() == channels * pixels), "concat: input");
+        let work = size_of_val(out);
+        split(team, out, total.max(1), work, |start, out| {
+            let mut column = 0;
+            for &(x, channels, lut) in inputs {
+                let x = &x[start / total.max(1) * channels..][..out.len() / total.max(1) * channels];
+                self.compiled(|| self.concat_one(x, channels, lut, out, total, column));
+                column += channels;
+            }
+        });
+    }
+
+    /// Writes one input's channels from `column` on.
+    #[inline(always)]
+    fn concat_one<T: Element>(
+        self,
+        x: &[T],
+        channels: usize,
+        lut: Option<&Lut>,
+        out: &mut [T],
+        total: usize,
+        column: usize,
+    ) {
+        if channels == 0 {
+            return;
+        }
+        let (Some(lut), Some(bytes)) = (lut, T::bytes(x)) else {
+            return blocked::copy_rows(x, channels, 0, out, total, column, channels);
+        };
+        let Some(out) = T::bytes_mut(out) else { return };
+        avx2_or!(
+            self.level,
+            concat_lut(lut, bytes, channels, out, total, column),
+            crate::scalar::channels::concat_lut(lut, bytes, channels, out, total, column)
+        );
+    }
+
+    /// [`crate::slice_channels`].
+    ///
+    /// # Panics
+    /// If the channels lie outside the input, or the output does not have the input's pixels.
+    pub fn slice<T: Element>(self, x: &[T], in_c: usize, first: usize, len: usize, out: &mut [T], team: &Team) {
+        assert!(first + len <= in_c && len > 0, "slice: channels {first}..{} of {in_c}", first + len);
+        assert_eq!(x.len() / in_c * len, out.len(), "slice: output");
+        let work = size_of_val(out);
+        split(team, out, len, work, |start, out| {
+            let x = &x[start / len * in_c..][..out.len() / len * in_c];
+            self.compiled(|| blocked::copy_rows(x, in_c, first, out, len, 0, len));
+        });
+    }
+
+    /// [`crate::channel_shuffle`].
+    ///
+    /// # Panics
+    /// If `groups` does not divide `c`, or the lengths differ.
+    pub fn shuffle<T: Element>(self, x: &[T], c: usize, groups: usize, out: &mut [T], team: &Team) {
+        assert!(groups > 0 && c > 0 && c.is_multiple_of(groups), "shuffle: {groups} groups of {c} channels");
+        assert_eq!(x.len(), out.len(), "shuffle: input and output lengths");
+        split(team, out, c, size_of_val(x), |start, out| {
+            let x = &x[start..][..out.len()];
+            match (T::bytes(x), self.level) {
+                _ if groups != 2 || self.level == Level::Scalar => crate::channel_shuffle(x, c, groups, out),
+                #[cfg(target_arch = "x86_64")]
+                (Some(x), Level::Avx2) => {
+                    let Some(out) = T::bytes_mut(out) else { return };
+                    // SAFETY: `Ops::new` made this level on a CPU with AVX2.
+                    unsafe { crate::x86::ops::shuffle_two(x, c, out) }
+                }
+                _ => self.compiled(|| blocked::shuffle_two(x, c, out)),
+            }
+        });
+    }
+
+    /// [`crate::add_f32`].
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn add_f32(self, a: &[f32], b: &[f32], relu: bool, out: &mut [f32], team: &Team) {
+        assert!(a.len() == b.len() && a.len() == out.len(), "f32 add: lengths");
+        split(team, out, BLOCK, size_of_val(a), |start, out| {
+            let (a, b) = (&a[start..][..out.len()], &b[start..][..out.len()]);
+            self.compiled(|| crate::add_f32(a, b, relu, out));
+        });
+    }
+
+    /// [`crate::mul_f32`].
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn mul_f32(self, a: &[f32], b: &[f32], out: &mut [f32], channels: usize, team: &Team) {
+        let each = factors(a.len(), b.len(), out.len(), channels);
+        split(team, out, each.unwrap_or(BLOCK), size_of_val(a), |start, out| {
+            let a = &a[start..][..out.len()];
+            let (b, channels) = if each.is_some() { (b, channels) } else { (&b[start..][..out.len()], out.len()) };
+            self.compiled(|| crate::mul_f32(a, b, out, channels));
+        });
+    }
+
+    /// [`crate::relu_f32`].
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn relu_f32(self, x: &[f32], out: &mut [f32], team: &Team) {
+        self.map_f32(x, out, team, relu);
+    }
+
+    /// [`crate::relu6_f32`].
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn relu6_f32(self, x: &[f32], out: &mut [f32], team: &Team) {
+        self.map_f32(x, out, team, relu6);
+    }
+
+    /// [`crate::hardswish_f32`].
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn hardswish_f32(self, x: &[f32], out: &mut [f32], team: &Team) {
+        self.map_f32(x, out, team, hardswish);
+    }
+
+    /// [`crate::hardsigmoid_f32`].
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn hardsigmoid_f32(self, x: &[f32], out: &mut [f32], team: &Team) {
+        self.map_f32(x, out, team, hardsigmoid);
+    }
+
+    fn map_f32(self, x: &[f32], out: &mut [f32], team: &Team, f: impl Fn(f32) -> f32 + Sync) {
+        assert_eq!(x.len(), out.len(), "f32 elementwise: input and output lengths");
+        split(team, out, BLOCK, size_of_val(x), |start, out| {
+            let x = &x[start..][..out.len()];
+            self.compiled(|| out.iter_mut().zip(x).for_each(|(out, &x)| *out = f(x)));
+        });
+    }
+
+    /// Runs plain Rust that is compiled for the level's instructions, as far as the compiler inlines it.
+    #[inline(always)]
+    fn compiled(self, f: impl FnOnce()) {
+        avx2_or!(self.level, compiled(f), f());
+    }
+}
+
+/// `channels` where `b` has one factor a channel; none where it has one an element.
+fn factors(a: usize, b: usize, out: usize, channels: usize) -> Option<usize> {
+    assert_eq!(a, out, "mul: input and output lengths");
+    if b == a {
+        return None;
+    }
+    assert!(b == channels && channels > 0 && a.is_multiple_of(channels), "mul: factors");
+    Some(channels)
+}
+
+fn check_planes(x: usize, channels: usize, out: usize) {
+    assert!(channels > 0 && x == out && x.is_multiple_of(channels), "planes: {x} elements, {channels} channels");
+}

@@ -1,0 +1,331 @@
+//! Elementwise int8 ops and moves of bytes with AVX2. Each equals the scalar version of its op bit for bit.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::epilogue::load_f32;
+use crate::elementwise::Add;
+use crate::lut::{BLOCK, CONCAT_BLOCK};
+use crate::quant::Rounding;
+use crate::{AddU8, Lut, MulU8, QParams};
+
+/// Bytes of an AVX2 register.
+const LANES: usize = 32;
+
+/// Runs plain Rust, compiled for AVX2 and FMA as far as it is inlined here. Rust never fuses a product and a sum by
+/// itself, so results do not change.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+pub(crate) fn compiled(f: impl FnOnce()) {
+    f();
+}
+
+/// Eight bytes as i32.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load8(x: &[u8]) -> __m256i {
+    let x = &x[..8];
+    // SAFETY: the slice has 8 readable bytes; the load needs no alignment.
+    _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(x.as_ptr().cast()) })
+}
+
+/// 32 bytes.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load32(x: &[u8]) -> __m256i {
+    let x = &x[..LANES];
+    // SAFETY: the slice has 32 readable bytes; the load needs no alignment.
+    unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn store32(x: __m256i, out: &mut [u8]) {
+    let out = &mut out[..LANES];
+    // SAFETY: the slice has 32 writable bytes; the store needs no alignment.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), x) }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load16(x: &[u8]) -> __m128i {
+    let x = &x[..16];
+    // SAFETY: the slice has 16 readable bytes; the load needs no alignment.
+    unsafe { _mm_loadu_si128(x.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn store16(x: __m128i, out: &mut [u8]) {
+    let out = &mut out[..16];
+    // SAFETY: the slice has 16 writable bytes; the store needs no alignment.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), x) }
+}
+
+/// [`Rounding`] in vectors.
+#[derive(Clone, Copy)]
+struct Round {
+    low: __m256,
+    high: __m256,
+    zero_point: __m256i,
+}
+
+impl Round {
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn new(rounding: Rounding) -> Self {
+        let (low, high) = (_mm256_set1_ps(rounding.low), _mm256_set1_ps(rounding.high));
+        Self { low, high, zero_point: _mm256_set1_epi16(rounding.zero_point as i16) }
+    }
+
+    /// Clamped and rounded half to even (Rust never changes MXCSR). `max` and `min` return the second operand where one
+    /// is NaN, which makes NaN `low`, as in `round_clamped`.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn integers(self, x: __m256) -> __m256i {
+        _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(x, self.low), self.high))
+    }
+
+    /// 32 bytes of four times eight values. After clamping all fit i16, with and without the zero point.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn bytes(self, x: [__m256; 4]) -> __m256i {
+        let [a, b, c, d] = [self.integers(x[0]), self.integers(x[1]), self.integers(x[2]), self.integers(x[3])];
+        let ab = _mm256_add_epi16(_mm256_packs_epi32(a, b), self.zero_point);
+        let cd = _mm256_add_epi16(_mm256_packs_epi32(c, d), self.zero_point);
+        // Packing works on 128-bit halves: groups of four lie as a0 b0 c0 d0 a1 b1 c1 d1.
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        _mm256_permutevar8x32_epi32(_mm256_packus_epi16(ab, cd), order)
+    }
+
+    /// Eight bytes of eight values, in the low half.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn bytes8(self, x: __m256) -> __m128i {
+        let words = _mm256_packs_epi32(self.integers(x), _mm256_setzero_si256());
+        let words = _mm256_permute4x64_epi64::<0b1000>(_mm256_add_epi16(words, self.zero_point));
+        _mm_packus_epi16(_mm256_castsi256_si128(words), _mm_setzero_si128())
+    }
+}
+
+/// [`AddU8::run`].
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn add_u8(add: &AddU8, a: &[u8], b: &[u8], out: &mut [u8]) {
+    let (x, y, inverse, rounding) = match &add.0 {
+        Add::Fixed(fixed) => return fixed.run(a, b, out),
+        Add::Float { a, b, inverse, rounding, .. } => (a, b, inverse, rounding),
+    };
+    let round = Round::new(*rounding);
+    let blocks = out.len() / BLOCK * BLOCK;
+    let scales = [x, y].map(|x| _mm256_set1_ps(x.scale));
+    let zeros = [x, y].map(|x| _mm256_set1_ps(-(x.scale * f32::from(x.zero_point))));
+    let factor = _mm256_set1_ps(*inverse);
+    for start in (0..blocks).step_by(LANES) {
+        let mut sums = [_mm256_setzero_ps(); 4];
+        for (index, sum) in sums.iter_mut().enumerate() {
+            let at = start + 8 * index;
+            let (a, b) = (_mm256_cvtepi32_ps(load8(&a[at..])), _mm256_cvtepi32_ps(load8(&b[at..])));
+            let (a, b) = (_mm256_fmadd_ps(scales[0], a, zeros[0]), _mm256_fmadd_ps(scales[1], b, zeros[1]));
+            *sum = _mm256_mul_ps(_mm256_add_ps(a, b), factor);
+        }
+        store32(round.bytes(sums), &mut out[start..]);
+    }
+    for (out, (&a, &b)) in out[blocks..].iter_mut().zip(a[blocks..].iter().zip(&b[blocks..])) {
+        *out = rounding.round((x.dequantize(a) + y.dequantize(b)) * inverse);
+    }
+}
+
+/// [`MulU8::run`]; the lengths are checked.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn mul_u8(mul: &MulU8, a: &[u8], b: &[u8], out: &mut [u8], channels: usize) {
+    let round = Round::new(mul.rounding);
+    let (za, zb) = (_mm256_set1_epi32(mul.a), _mm256_set1_epi32(mul.b));
+    let factor = _mm256_set1_ps(mul.multiplier);
+    let vectors = channels / 8 * 8;
+    for (out, a) in out.chunks_exact_mut(channels.max(1)).zip(a.chunks_exact(channels.max(1))) {
+        for at in (0..vectors).step_by(8) {
+            let a = _mm256_cvtepi32_ps(_mm256_sub_epi32(load8(&a[at..]), za));
+            let b = _mm256_cvtepi32_ps(_mm256_sub_epi32(load8(&b[at..]), zb));
+            // Products of integers up to 255 are exact in f32.
+            let bytes = round.bytes8(_mm256_mul_ps(_mm256_mul_ps(a, b), factor));
+            let out = &mut out[at..at + 8];
+            // SAFETY: the slice has 8 writable bytes; the store needs no alignment.
+            unsafe { _mm_storel_epi64(out.as_mut_ptr().cast(), bytes) }
+        }
+        for (out, (&a, &b)) in out[vectors..].iter_mut().zip(a[vectors..].iter().zip(&b[vectors..])) {
+            let product = (i32::from(a) - mul.a) * (i32::from(b) - mul.b);
+            *out = mul.rounding.round(product as f32 * mul.multiplier);
+        }
+    }
+}
+
+/// A table of 256 bytes as 16 rows of 16, for `vpshufb`. Rows but the first of each half hold what changes from the row
+/// before it, so that the exclusive or of all rows up to the one that an index is in gives the entry.
+struct Rows([__m128i; 16]);
+
+impl Rows {
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn new(table: &[u8; 256]) -> Self {
+        let mut rows = [_mm_setzero_si128(); 16];
+        for (index, row) in rows.iter_mut().enumerate() {
+            let entries = load16(&table[16 * index..]);
+            *row = if index % 8 == 0 { entries } else { _mm_xor_si128(entries, load16(&table[16 * (index - 1)..])) };
+        }
+        Self(rows)
+    }
+
+    /// The entries of 32 bytes. `vpshufb` gives 0 for an index with its high bit set: the bytes less 16 for each row,
+    /// saturating, are negative for rows after theirs, and all bytes from 128 on are so in the first half's rows. In
+    /// rows before theirs the low four bits choose the entry, which is the same in all rows.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn map(&self, x: __m256i) -> __m256i {
+        let step = _mm256_set1_epi8(16);
+        let mut low = x;
+        let mut high = _mm256_xor_si256(x, _mm256_set1_epi8(-128));
+        let mut out = _mm256_setzero_si256();
+        for (a, b) in self.0[..8].iter().zip(&self.0[8..]) {
+            let a = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(*a), low);
+            let b = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(*b), high);
+            out = _mm256_xor_si256(out, _mm256_xor_si256(a, b));
+            (low, high) = (_mm256_subs_epi8(low, step), _mm256_subs_epi8(high, step));
+        }
+        out
+    }
+}
+
+/// [`crate::apply_lut`].
+#[target_feature(enable = "avx2")]
+pub(crate) fn apply_lut(lut: &Lut, x: &[u8], out: &mut [u8]) {
+    let blocks = x.len() / BLOCK * BLOCK;
+    if blocks > 0 {
+        let rows = Rows::new(&lut.blocks);
+        for start in (0..blocks).step_by(LANES) {
+            store32(rows.map(load32(&x[start..])), &mut out[start..]);
+        }
+    }
+    out[blocks..].iter_mut().zip(&x[blocks..]).for_each(|(out, &x)| *out = lut.rest[usize::from(x)]);
+}
+
+/// [`crate::scalar::channels::concat_lut`]: whole pixels are mapped into a buffer, a few at a time, and copied.
+#[target_feature(enable = "avx2")]
+pub(crate) fn concat_lut(lut: &Lut, x: &[u8], channels: usize, out: &mut [u8], total: usize, column: usize) {
+    const BUFFER: usize = 2048;
+    if !channels.is_multiple_of(CONCAT_BLOCK) || channels > BUFFER {
+        return crate::scalar::channels::concat_lut(lut, x, channels, out, total, column);
+    }
+    let rows = Rows::new(&lut.blocks);
+    let mut buffer = [0_u8; BUFFER + LANES];
+    let pixels = BUFFER / channels;
+    for (out, x) in out.chunks_mut(pixels * total).zip(x.chunks(pixels * channels)) {
+        let whole = x.len() / LANES * LANES;
+        for start in (0..whole).step_by(LANES) {
+            store32(rows.map(load32(&x[start..])), &mut buffer[start..]);
+        }
+        let mut last = [0_u8; LANES];
+        last[..x.len() - whole].copy_from_slice(&x[whole..]);
+        store32(rows.map(load32(&last)), &mut buffer[whole..]);
+        for (out, mapped) in out.chunks_exact_mut(total).zip(buffer.chunks_exact(channels)) {
+            for (out, mapped) in out[column..column + channels].chunks_exact_mut(8).zip(mapped.chunks_exact(8)) {
+                out.copy_from_slice(mapped);
+            }
+        }
+    }
+}
+
+/// 32 quantized values of 32 floats.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn quantize32(x: &[f32], inverse: __m256, round: Round) -> __m256i {
+    let mut scaled = [_mm256_setzero_ps(); 4];
+    for (index, scaled) in scaled.iter_mut().enumerate() {
+        *scaled = _mm256_mul_ps(load_f32(x, 8 * index), inverse);
+    }
+    round.bytes(scaled)
+}
+
+/// [`crate::quantize_u8`].
+#[target_feature(enable = "avx2")]
+pub(crate) fn quantize_u8(x: &[f32], q: QParams, out: &mut [u8]) {
+    let (inverse, round) = (_mm256_set1_ps(1.0 / q.scale), Round::new(Rounding::new(q.zero_point, false)));
+    let vectors = x.len() / LANES * LANES;
+    for start in (0..vectors).step_by(LANES) {
+        store32(quantize32(&x[start..], inverse, round), &mut out[start..]);
+    }
+    crate::quantize_u8(&x[vectors..], q, &mut out[vectors..]);
+}
+
+/// [`crate::quant::quantize_planes_u8`], with a loop of its own for colours.
+#[target_feature(enable = "avx2")]
+pub(crate) fn quantize_planes_u8(
+    x: &[f32],
+    pixels: usize,
+    range: Range<usize>,
+    channels: usize,
+    q: QParams,
+    out: &mut [u8],
+) {
+    let vectors = if channels == 3 { range.len() / LANES * LANES } else { 0 };
+    let (inverse, round) = (_mm256_set1_ps(1.0 / q.scale), Round::new(Rounding::new(q.zero_point, false)));
+    for start in (0..vectors).step_by(LANES) {
+        let mut planes = [_mm256_setzero_si256(); 3];
+        for (c, plane) in planes.iter_mut().enumerate() {
+            *plane = quantize32(&x[c * pixels + range.start + start..], inverse, round);
+        }
+        let [r, g, b] = planes;
+        let halves = [r, g, b].map(|x| _mm256_castsi256_si128(x));
+        interleave16(halves, &mut out[3 * start..]);
+        let halves = [r, g, b].map(|x| _mm256_extracti128_si256::<1>(x));
+        interleave16(halves, &mut out[3 * (start + 16)..]);
+    }
+    let rest = range.start + vectors..range.end;
+    crate::quant::quantize_planes_u8(x, pixels, rest, channels, q, &mut out[vectors * channels..]);
+}
+
+/// 16 pixels of three planes.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn interleave16(planes: [__m128i; 3], out: &mut [u8]) {
+    /// For each 16 output bytes and plane: which of the plane's bytes go where; -1 for none.
+    const ORDER: [[[i8; 16]; 3]; 3] = orders();
+    for (part, orders) in ORDER.iter().enumerate() {
+        let mut bytes = _mm_setzero_si128();
+        for (plane, order) in planes.iter().zip(orders) {
+            // SAFETY: the array has 16 readable bytes; the load needs no alignment.
+            let order = unsafe { _mm_loadu_si128(order.as_ptr().cast()) };
+            bytes = _mm_or_si128(bytes, _mm_shuffle_epi8(*plane, order));
+        }
+        store16(bytes, &mut out[16 * part..]);
+    }
+}
+
+const fn orders() -> [[[i8; 16]; 3]; 3] {
+    let mut orders = [[[-1; 16]; 3]; 3];
+    let mut at = 0;
+    while at < 48 {
+        orders[at / 16][at % 3][at % 16] = (at / 3) as i8;
+        at += 1;
+    }
+    orders
+}
+
+/// [`crate::channel_shuffle`] of two groups.
+#[target_feature(enable = "avx2")]
+pub(crate) fn shuffle_two(x: &[u8], c: usize, out: &mut [u8]) {
+    let each = c / 2;
+    let vectors = each / 8 * 8;
+    for (out, x) in out.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
+        let (first, second) = x.split_at(each);
+        for at in (0..vectors).step_by(8) {
+            let (a, b) = (&first[at..at + 8], &second[at..at + 8]);
+            // SAFETY: both slices have 8 readable bytes; the loads need no alignment.
+            let (a, b) = unsafe { (_mm_loadl_epi64(a.as_ptr().cast()), _mm_loadl_epi64(b.as_ptr().cast())) };
+            store16(_mm_unpacklo_epi8(a, b), &mut out[2 * at..]);
+        }
+        for at in vectors..each {
+            out[2 * at] = first[at];
+            out[2 * at + 1] = second[at];
+        }
+    }
+}
