@@ -285,6 +285,10 @@ fn classes_meet_by_wnid_then_name_then_index() {
     assert_eq!(chow.index_in(&list(&["cat", "chow"])), Some(1));
     assert_eq!(chow.index_in(&list(&["cat", "dog"])), None);
     assert_eq!(chow.index_in(&[]), Some(260));
+    // Names of 1000 classes, two of them called crane: the index tells which.
+    let names = list(quantlens_data::imagenet::names());
+    let machine = Class { index: Some(517), wnid: Some("n03126707".into()), name: "crane".into() };
+    assert_eq!(machine.index_in(&names), Some(517));
     let plain = Class { index: Some(1), wnid: None, name: "class 1".into() };
     assert_eq!(plain.index_in(&list(&["n01440764", "n02112137"])), Some(1));
     assert_eq!(plain.index_in(&list(&["n01440764"])), None);
@@ -321,4 +325,13 @@ fn boxes_follow_the_pixels() {
     for (found, expected) in white.into_iter().zip([mapped.x0, mapped.y0, mapped.x1, mapped.y1]) {
         assert!((found - expected).abs() <= 0.5, "{white:?} {mapped:?}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_loop_of_links_is_an_error() {
+    let root = tree(&[("a/1.jpg", "")]);
+    std::os::unix::fs::symlink(root.path(), root.path().join("a/back")).unwrap();
+    let found = message(root.path(), &OpenOptions::default());
+    assert!(found.contains("back") && found.contains("remove the link"), "{found}");
 }

@@ -161,6 +161,8 @@ fn inverse_iteration(t: &Tridiagonal, mu: f64) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use approx::assert_abs_diff_eq;
+
     use super::*;
 
     /// Symmetric Q diag(values) Q' where Q is a product of reflections of irregular vectors.
@@ -193,8 +195,8 @@ mod tests {
             let t = top(&mut a.clone(), n);
             let second = values.get(1).copied().unwrap_or(0.0);
             // 1e-12 of the norm: a few thousand roundings of f64.
-            assert!((t.values[0] - values[0]).abs() < 1e-10, "{n}: {:?}", t.values);
-            assert!((t.values[1] - second).abs() < 1e-10, "{n}: {:?}", t.values);
+            assert_abs_diff_eq!(t.values[0], values[0], epsilon = 1e-10);
+            assert_abs_diff_eq!(t.values[1], second, epsilon = 1e-10);
             assert!(residual(&a, n, &t) < 1e-10, "{n}");
             assert!((dot(&t.vector, &t.vector) - 1.0).abs() < 1e-12);
         }

@@ -145,7 +145,7 @@ impl Class {
 
     /// Which of a model's classes (wnids or names, in order of its outputs; empty where unknown) this is.
     ///
-    /// By wnid where both have one; else by name; else, for a model that does not say or names 1000 classes of its own, by index.
+    /// By wnid where both have one; else by a name that only one class has; else, for a model that does not say or names 1000 classes of its own, by index.
     pub fn index_in(&self, classes: &[String]) -> Option<usize> {
         let find = |text: &str| classes.iter().position(|c| c == text);
         let model_has_wnids = classes.iter().any(|c| imagenet::is_wnid(c));
@@ -153,7 +153,9 @@ impl Class {
             Some(wnid) if model_has_wnids => return find(wnid),
             _ => {}
         }
-        if let Some(found) = find(&self.name) {
+        let mut namesakes = (0..classes.len()).filter(|&i| classes[i] == self.name);
+        // Two of ImageNet's classes are called crane, two maillot: such a name does not tell.
+        if let (Some(found), None) = (namesakes.next(), namesakes.next()) {
             return Some(found);
         }
         let comparable = classes.is_empty() || classes.len() == imagenet::CLASSES || self.wnid.is_none();

@@ -1,15 +1,12 @@
 //! Folders of images: plain ones, and torchvision's ImageFolder trees.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Class, Found, Sample};
 use crate::Error;
 
 /// Names that are looked for; what is in the files is found out from their bytes.
 pub const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "jpe", "jfif", "png"];
-
-/// Folders deeper than this are taken for a loop of links.
-const MAX_DEPTH: usize = 32;
 
 /// All images in a folder and its subfolders, or the one image.
 pub fn folder(path: &Path) -> Result<Found, Error> {
@@ -42,25 +39,26 @@ pub fn subfolders(path: &Path) -> Result<Vec<String>, Error> {
 /// Samples for all images below a folder.
 pub fn images(root: &Path) -> Result<Vec<Sample>, Error> {
     let mut samples = Vec::new();
-    collect(root, "", 0, &mut samples)?;
+    collect(root, "", &mut Vec::new(), &mut samples)?;
     Ok(samples)
 }
 
-fn collect(folder: &Path, prefix: &str, depth: usize, samples: &mut Vec<Sample>) -> Result<(), Error> {
-    if depth > MAX_DEPTH {
-        return Err(Error::dataset(
-            folder,
-            format!("folders are nested more than {MAX_DEPTH} deep (a loop of links?)"),
-        ));
+/// `above`: the real paths of the folders on the way here, since links can make a loop.
+fn collect(folder: &Path, prefix: &str, above: &mut Vec<PathBuf>, samples: &mut Vec<Sample>) -> Result<(), Error> {
+    let real = folder.canonicalize().map_err(Error::io(folder))?;
+    if above.contains(&real) {
+        return Err(Error::dataset(folder, "a link leads back to a folder above it; remove the link"));
     }
+    above.push(real);
     for (name, is_folder) in entries(folder)? {
         let (path, id) = (folder.join(&name), format!("{prefix}{name}"));
         if is_folder {
-            collect(&path, &format!("{id}/"), depth + 1, samples)?;
+            collect(&path, &format!("{id}/"), above, samples)?;
         } else if is_image_name(&name) {
             samples.push(Sample::new(id, path));
         }
     }
+    above.pop();
     Ok(())
 }
 

@@ -38,7 +38,7 @@ use crate::Cause;
 use frame::{Frame, Plane, Tables};
 
 /// More scans than any encoder writes; a file of many empty scans would take forever.
-const MAX_SCANS: usize = 500;
+const MAX_SCANS: usize = 100;
 
 /// Colours of a decoded file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
