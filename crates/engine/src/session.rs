@@ -212,8 +212,7 @@ impl Session {
             return Ok(false);
         }
         let step = plan.steps.iter().position(|step| step.output == id);
-        let (Some(step), Some(place), Some(q)) =
-            (step, plan.arena.places[id.index()], plan.tensors[id.index()].quant)
+        let (Some(step), Some(place), Some(q)) = (step, plan.arena.places[id.index()], plan.tensors[id.index()].quant)
         else {
             return Ok(false);
         };

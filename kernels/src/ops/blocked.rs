@@ -117,25 +117,8 @@ pub(super) fn copy_rows<T: Element>(
     len: usize,
 ) {
     for (out, x) in out.chunks_exact_mut(out_c).zip(x.chunks_exact(in_c)) {
-        copy_row(&x[from..][..len], &mut out[to..][..len]);
+        out[to..][..len].copy_from_slice(&x[from..][..len]);
     }
-}
-
-/// Copies a short row without a call of `memcpy`.
-#[inline(always)]
-fn copy_row<T: Element>(x: &[T], out: &mut [T]) {
-    const STEP: usize = 8;
-    let len = x.len();
-    if !(STEP..=512).contains(&len) {
-        return out.copy_from_slice(x);
-    }
-    let mut at = 0;
-    while at + STEP <= len {
-        out[at..at + STEP].copy_from_slice(&x[at..at + STEP]);
-        at += STEP;
-    }
-    // The last step may write some elements again.
-    out[len - STEP..].copy_from_slice(&x[len - STEP..]);
 }
 
 /// Shuffles two groups of channels into each other.

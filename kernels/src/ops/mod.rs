@@ -212,7 +212,11 @@ impl Ops {
     /// If a slice does not have the geometry's length.
     pub fn max_pool_u8(self, pool: &Pool2d, x: &[u8], out: &mut [u8], team: &Team) {
         self.max_pool(pool, x, out, team, crate::max_pool_u8, |out: &mut [u8], row, column| {
-            blocked::max_pool_pixel(pool, x, 0, row, column, out);
+            avx2_or!(
+                self.level,
+                max_pool_pixel(pool, x, row, column, out),
+                blocked::max_pool_pixel(pool, x, 0, row, column, out)
+            );
         });
     }
 

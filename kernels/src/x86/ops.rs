@@ -7,7 +7,7 @@ use super::epilogue::load_f32;
 use crate::elementwise::Add;
 use crate::lut::{BLOCK, CONCAT_BLOCK};
 use crate::quant::Rounding;
-use crate::{AddU8, Lut, MulU8, QParams};
+use crate::{AddU8, Lut, MulU8, Pool2d, QParams};
 
 /// Bytes of an AVX2 register.
 const LANES: usize = 32;
@@ -227,10 +227,41 @@ pub(crate) fn concat_lut(lut: &Lut, x: &[u8], channels: usize, out: &mut [u8], t
         last[..x.len() - whole].copy_from_slice(&x[whole..]);
         store32(rows.map(load32(&last)), &mut buffer[whole..]);
         for (out, mapped) in out.chunks_exact_mut(total).zip(buffer.chunks_exact(channels)) {
-            for (out, mapped) in out[column..column + channels].chunks_exact_mut(8).zip(mapped.chunks_exact(8)) {
-                out.copy_from_slice(mapped);
-            }
+            copy_row(mapped, &mut out[column..column + channels]);
         }
+    }
+}
+
+/// Copies a short row; the last step may write some bytes again.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn copy_row(x: &[u8], out: &mut [u8]) {
+    if !(16..=512).contains(&x.len()) {
+        return out.copy_from_slice(x);
+    }
+    for at in (0..x.len() - 15).step_by(16) {
+        store16(load16(&x[at..]), &mut out[at..]);
+    }
+    let last = x.len() - 16;
+    store16(load16(&x[last..]), &mut out[last..]);
+}
+
+/// [`crate::max_pool_u8`] of one output pixel.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(crate) fn max_pool_pixel(pool: &Pool2d, x: &[u8], row: usize, column: usize, out: &mut [u8]) {
+    let (rows, columns, channels) = (pool.window(0, row), pool.window(1, column), pool.channels);
+    let pixels = || rows.clone().flat_map(|row| columns.clone().map(move |column| row * pool.in_w + column));
+    let whole = if channels < 16 { 0 } else { channels };
+    for at in (0..whole).step_by(16) {
+        // The last vector may repeat some channels of the one before.
+        let at = at.min(channels - 16);
+        let most =
+            pixels().fold(_mm_setzero_si128(), |most, pixel| _mm_max_epu8(most, load16(&x[pixel * channels + at..])));
+        store16(most, &mut out[at..]);
+    }
+    for (at, out) in out.iter_mut().enumerate().skip(whole) {
+        *out = pixels().fold(0, |most, pixel| most.max(x[pixel * channels + at]));
     }
 }
 
