@@ -50,7 +50,7 @@ struct Row {
     /// Images a second of all threads together; throughput mode only.
     #[serde(skip_serializing_if = "Option::is_none")]
     images_per_second: Option<f64>,
-    /// Median time of the profiled runs in microseconds.
+    /// Fastest of the profiled runs in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     run_us: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -217,7 +217,7 @@ fn quantile(sorted: &[u64], q: f64) -> f64 {
     value(place.floor()) + (value(place.ceil()) - value(place.floor())) * place.fract()
 }
 
-/// The median of values in any order; 0 of none.
+/// The median of values in any order, which it sorts; 0 of none.
 fn median(values: &mut [u64]) -> f64 {
     values.sort_unstable();
     quantile(values, 0.5)

@@ -30,9 +30,11 @@ pub struct Layer {
     /// Height, width, channels.
     pub shape: [usize; 3],
     pub multiply_adds: u64,
-    /// Median.
+    /// Fastest of the runs: like the peak, what nothing disturbed.
     pub us: f64,
-    /// 10^9 multiply-adds a second.
+    /// Median of the runs.
+    pub p50_us: f64,
+    /// 10^9 multiply-adds a second, at the fastest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gmacs: Option<f64>,
     /// Of the peak of all threads, 1 is all of it.
@@ -76,7 +78,7 @@ impl Kind {
     }
 }
 
-/// The peak of one thread, 10^9 multiply-adds a second, median of the rounds.
+/// The peak of one thread, 10^9 multiply-adds a second, highest of the rounds.
 #[derive(Debug, Clone, Serialize)]
 pub struct PeakRate {
     pub isa: &'static str,
@@ -105,7 +107,7 @@ pub fn run(lanes: &mut [Lane<'_>], isas: &[Isa], rows: &mut [Row]) -> Result<Vec
     }
     let peaks: Vec<PeakRate> = peaks.iter().zip(isas).map(|(peaks, &isa)| peak_rate(isa, peaks)).collect();
     for ((lane, times), row) in lanes.iter().zip(&mut times).zip(rows) {
-        row.run_us = Some(median(&mut times.runs) / 1e3);
+        row.run_us = times.runs.iter().min().map(|&nanos| nanos as f64 / 1e3);
         if let Some(peak) = peaks.iter().find(|p| p.isa == row.isa) {
             row.layers = layers(lane, &mut times.steps, peak);
         }
@@ -133,13 +135,14 @@ fn turn(lane: &mut Lane<'_>, times: &mut Times) -> Result<()> {
 }
 
 fn peak_rate(isa: Isa, peaks: &[Peak]) -> PeakRate {
-    let rate = |of: fn(&Peak) -> f64| median(&mut peaks.iter().map(|p| of(p) as u64).collect::<Vec<_>>()) / 1e9;
+    let rate = |of: fn(&Peak) -> f64| peaks.iter().map(of).fold(0.0, f64::max) / 1e9;
     PeakRate { isa: isa.name(), int8_gmacs: rate(|p| p.int8), f32_gmacs: rate(|p| p.f32) }
 }
 
 fn layers(lane: &Lane<'_>, times: &mut [Vec<u64>], peak: &PeakRate) -> Vec<Layer> {
-    let layer = |(step, nanos): (&StepInfo, &mut Vec<u64>)| {
-        let nanos = median(nanos);
+    let layer = |(step, times): (&StepInfo, &mut Vec<u64>)| {
+        let p50 = median(times);
+        let nanos = times.first().copied().unwrap_or(0) as f64;
         let gmacs = (step.macs > 0).then(|| step.macs as f64 / nanos.max(1.0));
         let one = if step.kernel.starts_with("f32") { peak.f32_gmacs } else { peak.int8_gmacs };
         Layer {
@@ -150,6 +153,7 @@ fn layers(lane: &Lane<'_>, times: &mut [Vec<u64>], peak: &PeakRate) -> Vec<Layer
             shape: step.out_shape,
             multiply_adds: step.macs,
             us: nanos / 1e3,
+            p50_us: p50 / 1e3,
             gmacs,
             share_of_peak: gmacs.map(|rate| rate / (one * lane.threads as f64)),
         }
@@ -174,15 +178,16 @@ pub fn text(report: &Report) -> String {
 }
 
 fn table(row: &Row) -> String {
-    let header = ["layer", "op", "h", "w", "c", "multiply-adds", "us", "% of run", "GMAC/s", "% of peak", "kernel"];
-    let mut table = output::table(&header, &[2, 3, 4, 5, 6, 7, 8, 9]);
+    let header =
+        ["layer", "op", "h", "w", "c", "multiply-adds", "us", "% of run", "p50 us", "GMAC/s", "% of peak", "kernel"];
+    let mut table = output::table(&header, &[2, 3, 4, 5, 6, 7, 8, 9, 10]);
     let run = row.run_us.unwrap_or(0.0);
     let percent = |part: f64| format!("{:.1}", 100.0 * part);
     for layer in &row.layers {
         let [h, w, c] = layer.shape.map(|n| n.to_string());
         let macs = if layer.multiply_adds > 0 { thousands(layer.multiply_adds) } else { String::new() };
         let mut cells = vec![layer.name.clone(), layer.op.to_string(), h, w, c, macs];
-        cells.extend([format!("{:.1}", layer.us), percent(layer.us / run.max(1e-3))]);
+        cells.extend([format!("{:.1}", layer.us), percent(layer.us / run.max(1e-3)), format!("{:.1}", layer.p50_us)]);
         cells.push(layer.gmacs.map(|rate| format!("{rate:.1}")).unwrap_or_default());
         cells.push(layer.share_of_peak.map(percent).unwrap_or_default());
         cells.push(layer.kernel.clone());
@@ -211,7 +216,7 @@ fn kinds(row: &Row) -> String {
         text += "\n";
     }
     let sum: f64 = row.layers.iter().map(|layer| layer.us).sum();
-    format!("{text}{:<10}{:>9.1} us, {:.1} of them in layers\n", "run", run, sum)
+    format!("{text}{:<10}{run:>9.1} us the fastest; its layers at their fastest {sum:.1} us together\n", "run")
 }
 
 /// What a combination is called above its layers.

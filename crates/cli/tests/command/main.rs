@@ -1,6 +1,7 @@
 //! The command end to end: what it prints, what it writes, how it fails.
 
 mod bad_input;
+mod bench;
 mod commands;
 mod common;
 mod study;

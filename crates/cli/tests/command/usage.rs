@@ -21,6 +21,12 @@ fn wrong_use_exits_with_2() {
         (&["cam", "a.safetensors", "b.safetensors", "c.safetensors"], "two models"),
         (&["cam", "--signs", "heads"], "lapack"),
         (&["inspect", "demo:int8", "--profile", "0"], "1"),
+        (&["bench", "--seconds", "0"], "0.001 to 86400"),
+        (&["bench", "--seconds", "1", "--runs", "1"], "--runs"),
+        (&["bench", "--threads", "1,0"], "1 to 1024"),
+        (&["bench", "--isa", "scalar,mmx"], "mmx"),
+        (&["bench", "--picture", "layers.png"], ".svg"),
+        (&["bench", "--throughput", "--profile"], "--profile"),
         (&["study"], "--pair"),
         (&["study", "--pair", "one.safetensors", "--data", ".", "--out", "out"], "FLOAT,INT8"),
         (&["study", "--pair", "a,b", "--data", ".", "--out", "out", "--labels", "guess"], "wnids"),
@@ -50,7 +56,7 @@ fn an_unknown_instruction_set_in_the_environment_lists_the_choices() {
 #[test]
 fn help_and_version() {
     let folder = tempfile::tempdir().unwrap();
-    for command in ["infer", "cam", "inspect", "study", "doctor"] {
+    for command in ["infer", "cam", "inspect", "study", "bench", "doctor"] {
         assert!(ok(folder.path(), &["--help"]).0.contains(command));
         assert!(ok(folder.path(), &[command, "--help"]).0.contains("Usage: quantlens"));
     }
