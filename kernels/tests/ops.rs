@@ -20,7 +20,7 @@ impl Random {
     }
 
     fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let extreme = self.next() % 4 == 0;
+        let extreme = self.next().is_multiple_of(4);
         (0..len).map(|_| if extreme { self.of(&[0, 255, 127, 128]) } else { self.next() as u8 }).collect()
     }
 
@@ -28,7 +28,7 @@ impl Random {
     fn floats(&mut self, len: usize) -> Vec<f32> {
         let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1e30, -1e30, 1e-40];
         let mut float = |_| match self.next() {
-            bits if bits % 61 == 0 => special[(bits >> 32) as usize % special.len()],
+            bits if bits.is_multiple_of(61) => special[(bits >> 32) as usize % special.len()],
             bits => (bits >> 40) as f32 / (1 << 20) as f32 - 8.0,
         };
         (0..len).map(&mut float).collect()

@@ -250,19 +250,41 @@ fn copy_row(x: &[u8], out: &mut [u8]) {
 #[target_feature(enable = "avx2")]
 #[inline]
 pub(crate) fn max_pool_pixel(pool: &Pool2d, x: &[u8], row: usize, column: usize, out: &mut [u8]) {
-    let (rows, columns, channels) = (pool.window(0, row), pool.window(1, column), pool.channels);
-    let pixels = || rows.clone().flat_map(|row| columns.clone().map(move |column| row * pool.in_w + column));
-    let whole = if channels < 16 { 0 } else { channels };
-    for at in (0..whole).step_by(16) {
-        // The last vector may repeat some channels of the one before.
-        let at = at.min(channels - 16);
-        let most =
-            pixels().fold(_mm_setzero_si128(), |most, pixel| _mm_max_epu8(most, load16(&x[pixel * channels + at..])));
-        store16(most, &mut out[at..]);
+    let (window, channels) = ([pool.window(0, row), pool.window(1, column)], pool.channels);
+    // The last vector may repeat some channels of the one before.
+    match channels {
+        0..16 => {
+            for (at, out) in out.iter_mut().enumerate() {
+                *out = fold_window(pool, &window, at, 0, |most, at| x[at].max(most));
+            }
+        }
+        16..32 => {
+            for at in [0, channels - 16] {
+                let max = |most, at| _mm_max_epu8(most, load16(&x[at..]));
+                store16(fold_window(pool, &window, at, _mm_setzero_si128(), max), &mut out[at..]);
+            }
+        }
+        _ => {
+            for at in (0..channels).step_by(LANES).map(|at| at.min(channels - LANES)) {
+                let max = |most, at| _mm256_max_epu8(most, load32(&x[at..]));
+                store32(fold_window(pool, &window, at, _mm256_setzero_si256(), max), &mut out[at..]);
+            }
+        }
     }
-    for (at, out) in out.iter_mut().enumerate().skip(whole) {
-        *out = pixels().fold(0, |most, pixel| most.max(x[pixel * channels + at]));
+}
+
+/// Folds where channel `at` lies in each pixel of a window.
+#[inline(always)]
+fn fold_window<A>(pool: &Pool2d, window: &[Range<usize>; 2], at: usize, start: A, fold: impl Fn(A, usize) -> A) -> A {
+    let mut result = start;
+    for row in window[0].start..window[0].end {
+        let mut at = (row * pool.in_w + window[1].start) * pool.channels + at;
+        for _ in window[1].start..window[1].end {
+            result = fold(result, at);
+            at += pool.channels;
+        }
     }
+    result
 }
 
 /// 32 quantized values of 32 floats.
