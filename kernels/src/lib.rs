@@ -6,7 +6,7 @@
 //! # How it is laid out
 //! - [`scalar`](mod@scalar): every op in its plainest form. These are the specification: integers on every other
 //!   instruction set equal theirs bit for bit.
-//! - `x86/`: the same kernels for x86-64 instruction sets; other architectures get a folder beside it.
+//! - `x86/`, `aarch64/`: the tiles of the vector kernels of each architecture's instruction sets.
 //! - [`conv`](mod@conv): geometry, the kernel descriptors, and which one serves a shape on an [`Isa`].
 //! - [`Requantize`], [`Lut`], [`AddU8`], [`MulU8`] hold the constants of PyTorch's int8 arithmetic, computed once, in
 //!   the order of operations that PyTorch uses ([`Numerics`]).
@@ -16,6 +16,8 @@
 //! a user. Everything that comes from a file (scales, zero points, geometry) is checked by a constructor that
 //! returns an [`Error`].
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod buffer;
 pub mod conv;
 mod elementwise;

@@ -27,7 +27,7 @@ impl Random {
     }
 }
 
-/// Channel counts around the tiles of all kernels: 8 and 16 wide, pairs of products.
+/// Channel counts around the tiles of all kernels: 8 and 16 wide, and groups of 2, 4 and 8 products.
 const CHANNELS: [usize; 12] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 48];
 
 /// Kernel, stride and padding.
@@ -47,7 +47,7 @@ const WINDOWS: [([usize; 2], [usize; 2], [usize; 2]); 9] = [
 fn geometries(random: &mut Random) -> Vec<Conv2d> {
     let mut all = Vec::new();
     for (kernel, stride, padding) in WINDOWS {
-        // Numbers of output pixels around the tiles: 1, and a few more and fewer than 4 and 6.
+        // Numbers of output pixels around the tiles: 1, and a few more and fewer than 4, 5, 6 and 8.
         for (in_h, in_w) in [(1, 1), (1, 5), (2, 2), (3, 2), (5, 7), (7, 7), (8, 6), (13, 12)] {
             for kind in 0..5 {
                 let (a, b) = (random.of(&CHANNELS), random.of(&CHANNELS));
@@ -83,6 +83,12 @@ fn isas() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.available() && *isa != Isa::Scalar)
 }
 
+/// Prints which sets a family's tester ran, for scripts that expect some (`.ci/aarch64`); shown by `--nocapture`.
+fn print_tested(family: &str, ran: &std::collections::HashSet<Isa>) {
+    let names: Vec<_> = Isa::ALL.iter().filter(|isa| ran.contains(isa)).map(|isa| isa.name()).collect();
+    println!("{family}: isas tested: {}", names.join(", "));
+}
+
 /// Integers: all of them, or the extremes alone.
 fn integers(random: &mut Random, len: usize, extreme: bool) -> Vec<u8> {
     (0..len).map(|_| if extreme { random.of(&[0, 255, 127, 128]) } else { random.next() as u8 }).collect()
@@ -114,7 +120,7 @@ fn run_u8(conv: &ConvU8, input: &[u8], threads: usize) -> Vec<u8> {
 #[test]
 fn int8_kernels_equal_scalar() {
     let mut random = Random(1);
-    let mut served = std::collections::HashSet::new();
+    let (mut served, mut ran) = (std::collections::HashSet::new(), std::collections::HashSet::from([Isa::Scalar]));
     for (index, geometry) in geometries(&mut random).into_iter().enumerate() {
         let extreme = index % 3 == 0;
         let input = integers(&mut random, geometry.in_len(), extreme);
@@ -127,10 +133,12 @@ fn int8_kernels_equal_scalar() {
         for isa in isas() {
             let conv = make(isa);
             served.insert(conv.kernel_name());
+            ran.insert(isa);
             assert_eq!(run_u8(&conv, &input, 1), expected, "{} {geometry:?}", conv.kernel_name());
             assert_eq!(run_u8(&conv, &input, 3), expected, "{} {geometry:?}, 3 threads", conv.kernel_name());
         }
     }
+    print_tested("int8 convolution", &ran);
     for info in kernels().iter().filter(|info| info.name.starts_with("u8") && info.isa != Isa::Scalar) {
         assert!(!info.isa.available() || served.contains(info.name), "{} was never chosen", info.name);
     }
@@ -186,7 +194,7 @@ fn run_f32(conv: &ConvF32, input: &[f32], threads: usize) -> Vec<f32> {
 #[test]
 fn f32_kernels_are_close_to_scalar() {
     let mut random = Random(2);
-    let mut served = std::collections::HashSet::new();
+    let (mut served, mut ran) = (std::collections::HashSet::new(), std::collections::HashSet::from([Isa::Scalar]));
     for geometry in geometries(&mut random) {
         let input: Vec<f32> = (0..geometry.in_len()).map(|_| random.float()).collect();
         let weights: Vec<f32> = (0..geometry.weight_len()).map(|_| random.float()).collect();
@@ -202,6 +210,7 @@ fn f32_kernels_are_close_to_scalar() {
         for isa in isas() {
             let conv = make(isa);
             served.insert(conv.kernel_name());
+            ran.insert(isa);
             let found = run_f32(&conv, &input, 1);
             for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 let difference = (found - expected).abs();
@@ -216,6 +225,7 @@ fn f32_kernels_are_close_to_scalar() {
             assert_eq!(bits(&threaded), bits(&found), "{} {geometry:?}, 3 threads", conv.kernel_name());
         }
     }
+    print_tested("f32 convolution", &ran);
     for info in kernels().iter().filter(|info| info.name.starts_with("f32") && info.isa != Isa::Scalar) {
         assert!(!info.isa.available() || served.contains(info.name), "{} was never chosen", info.name);
     }

@@ -7,23 +7,16 @@
 
 mod f32;
 mod geometry;
-// Used by vector kernels alone.
-#[cfg(target_arch = "x86_64")]
-mod panels;
 mod registry;
-#[cfg(target_arch = "x86_64")]
-mod tiling;
 mod u8;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) mod vector;
 
 pub use self::f32::{ConvF32, LinearF32};
 pub(crate) use self::f32::{F32Kernel, PackedF32};
 pub use self::geometry::Conv2d;
 pub(crate) use self::geometry::{MAX_ELEMENTS, MAX_NUMBER};
-#[cfg(target_arch = "x86_64")]
-pub(crate) use self::panels::{Panel, Panels};
 pub use self::registry::{KernelInfo, KernelOp, kernels};
-#[cfg(target_arch = "x86_64")]
-pub(crate) use self::tiling::{Bands, Tile};
 pub use self::u8::{ConvU8, LinearU8};
 pub(crate) use self::u8::{PackedU8, U8Kernel};
 

@@ -43,6 +43,14 @@ static U8: &[&U8Kernel] = &[
     &crate::x86::GEMM_U8,
     #[cfg(target_arch = "x86_64")]
     &crate::x86::DEPTHWISE_U8,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::GEMM_U8_NEON,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::GEMM_U8_DOT,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::GEMM_U8_I8MM,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::DEPTHWISE_U8,
 ];
 
 /// f32 kernels, those to prefer later.
@@ -52,6 +60,10 @@ static F32: &[&F32Kernel] = &[
     &crate::x86::GEMM_F32,
     #[cfg(target_arch = "x86_64")]
     &crate::x86::DEPTHWISE_F32,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::GEMM_F32,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::DEPTHWISE_F32,
 ];
 
 /// All kernels of this build, those to prefer later; whether this CPU can run one says [`Isa::available`].

@@ -3,55 +3,19 @@
 use std::arch::x86_64::*;
 
 use crate::conv::Activation;
-use crate::{AlignedBuf, Requantize};
-
-/// A [`Requantize`] with its constants spread to vectors of channels, in the order in which a kernel's sums lie.
-#[derive(Debug)]
-pub(super) struct EpilogueU8 {
-    bias_i32: AlignedBuf<i32>,
-    bias_f32: AlignedBuf<f32>,
-    multiplier: AlignedBuf<f32>,
-    bias_scale: f32,
-    /// Largest output less the zero point.
-    high: f32,
-    /// Smallest output.
-    low: u8,
-    zero_point: i16,
-}
+use crate::conv::vector::EpilogueU8;
 
 impl EpilogueU8 {
-    /// `spread_i32` and `spread_f32` bring one value an output channel into the kernel's order.
-    pub(super) fn new(
-        requantize: &Requantize,
-        spread_i32: impl Fn(&[i32]) -> AlignedBuf<i32>,
-        spread_f32: impl Fn(&[f32]) -> AlignedBuf<f32>,
-    ) -> Self {
-        Self {
-            bias_i32: spread_i32(&requantize.bias_i32),
-            bias_f32: spread_f32(&requantize.bias_f32),
-            multiplier: spread_f32(&requantize.multiplier),
-            bias_scale: requantize.bias_scale,
-            high: 255.0 - f32::from(requantize.zero_point),
-            low: if requantize.relu { requantize.zero_point } else { 0 },
-            zero_point: i16::from(requantize.zero_point),
-        }
-    }
-
-    /// Bytes of the constants.
-    pub(super) fn bytes(&self) -> usize {
-        self.bias_i32.len() * 12
-    }
-
     /// What the eight sums with constants from `index` on start with.
     #[target_feature(enable = "avx2")]
     #[inline]
-    pub(super) fn start(&self, index: usize) -> __m256i {
+    pub(crate) fn start(&self, index: usize) -> __m256i {
         load_i32(&self.bias_i32, index)
     }
 
     /// Eight outputs less the zero point, not yet clamped at the low end, of eight sums with constants from `index` on.
     ///
-    /// The order of operations is [`Requantize`]'s. The fused multiply-add stands in its formula; the product with the
+    /// The order of operations is that of [`Requantize`](crate::Requantize). The fused multiply-add stands in its formula; the product with the
     /// multiplier is rounded by itself. Clamping at the high end comes before the conversion, which would turn large
     /// values into `i32::MIN`; small ones it turns into `i32::MIN` too, which later saturates as it should. The
     /// conversion rounds half to even: Rust never changes MXCSR.
@@ -60,8 +24,9 @@ impl EpilogueU8 {
     fn scaled(&self, index: usize, sums: __m256i) -> __m256i {
         let bias = load_f32(&self.bias_f32, index);
         let biased = _mm256_fmadd_ps(bias, _mm256_set1_ps(self.bias_scale), _mm256_cvtepi32_ps(sums));
+        let high = 255.0 - f32::from(self.zero_point);
         let scaled = _mm256_mul_ps(biased, load_f32(&self.multiplier, index));
-        _mm256_cvtps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(self.high)))
+        _mm256_cvtps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(high)))
     }
 
     /// Sixteen outputs of two times eight sums, whose constants start at the two indexes: in groups of four, those of
@@ -71,9 +36,10 @@ impl EpilogueU8 {
     /// are beyond that of u8 on the same side.
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    pub(super) fn outputs(&self, indexes: [usize; 2], sums: [__m256i; 2]) -> __m128i {
+    pub(crate) fn outputs(&self, indexes: [usize; 2], sums: [__m256i; 2]) -> __m128i {
         let [a, b] = [self.scaled(indexes[0], sums[0]), self.scaled(indexes[1], sums[1])];
-        let words = _mm256_adds_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(self.zero_point));
+        let zero_point = _mm256_set1_epi16(i16::from(self.zero_point));
+        let words = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero_point);
         let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
         _mm_max_epu8(bytes, _mm_set1_epi8(self.low as i8))
     }

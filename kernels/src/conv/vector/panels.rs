@@ -1,6 +1,6 @@
 //! Weights of a matrix product in panels: the order in which a kernel that walks over taps reads them.
 
-use super::Conv2d;
+use crate::conv::Conv2d;
 use crate::{AlignedBuf, Element};
 
 /// Runs of consecutive input elements that an output reads, and the panels of output channels that read them.

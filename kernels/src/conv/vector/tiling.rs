@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::Conv2d;
+use crate::conv::Conv2d;
 
 /// Most output pixels of a tile of any kernel.
 pub(crate) const MAX_TILE: usize = 8;

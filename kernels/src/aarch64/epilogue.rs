@@ -1,0 +1,118 @@
+//! From sums in registers to outputs: requantization to u8, activation in f32.
+
+use std::arch::aarch64::*;
+
+use crate::conv::Activation;
+use crate::conv::vector::EpilogueU8;
+
+impl EpilogueU8 {
+    /// What `4 * NV` sums with constants from `index` on start with.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub(crate) fn start<const NV: usize>(&self, index: usize) -> [int32x4_t; NV] {
+        std::array::from_fn(|v| load_i32(&self.bias_i32, index + v * 4))
+    }
+
+    /// Four outputs less the zero point, not yet clamped, of four sums with constants from `index` on.
+    ///
+    /// The order of operations is that of [`Requantize`](crate::Requantize). The fused multiply-add stands in its formula;
+    /// the product with the multiplier is rounded by itself. The conversion rounds half to even and saturates.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    fn scaled(&self, index: usize, sums: int32x4_t) -> int32x4_t {
+        let bias = load_f32(&self.bias_f32, index);
+        let biased = vfmaq_f32(vcvtq_f32_s32(sums), bias, vdupq_n_f32(self.bias_scale));
+        vcvtnq_s32_f32(vmulq_f32(biased, load_f32(&self.multiplier, index)))
+    }
+
+    /// Eight outputs of two times four sums, whose constants start at `index`.
+    ///
+    /// Narrowing to i16, adding the zero point and narrowing to u8 saturate: all values beyond the range of i16 are beyond
+    /// that of u8 on the same side.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    fn eight(&self, index: usize, low: int32x4_t, high: int32x4_t) -> uint8x8_t {
+        let (low, high) = (self.scaled(index, low), self.scaled(index + 4, high));
+        let words = vcombine_s16(vqmovn_s32(low), vqmovn_s32(high));
+        let bytes = vqmovun_s16(vqaddq_s16(words, vdupq_n_s16(i16::from(self.zero_point))));
+        vmax_u8(bytes, vdup_n_u8(self.low))
+    }
+
+    /// Stores the first `out.len()` outputs of `4 * NV` sums (8 or 16) whose constants start at `index`.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub(crate) fn store<const NV: usize>(&self, index: usize, sums: [int32x4_t; NV], out: &mut [u8]) {
+        for (v, out) in out.chunks_mut(8).enumerate().take(NV / 2) {
+            let bytes = self.eight(index + v * 8, sums[v * 2], sums[v * 2 + 1]);
+            if out.len() == 8 {
+                // SAFETY: the slice has 8 writable bytes; the store needs no alignment.
+                unsafe { vst1_u8(out.as_mut_ptr(), bytes) }
+            } else {
+                let mut all = [0_u8; 8];
+                // SAFETY: the array has 8 writable bytes; the store needs no alignment.
+                unsafe { vst1_u8(all.as_mut_ptr(), bytes) };
+                out.copy_from_slice(&all[..out.len()]);
+            }
+        }
+    }
+}
+
+/// Four i32 from `index` on.
+#[target_feature(enable = "neon")]
+#[inline]
+fn load_i32(values: &[i32], index: usize) -> int32x4_t {
+    let values = &values[index..index + 4];
+    // SAFETY: the slice has 4 elements; the load needs no alignment.
+    unsafe { vld1q_s32(values.as_ptr()) }
+}
+
+/// Four f32 from `index` on.
+#[target_feature(enable = "neon")]
+#[inline]
+pub(super) fn load_f32(values: &[f32], index: usize) -> float32x4_t {
+    let values = &values[index..index + 4];
+    // SAFETY: the slice has 4 elements; the load needs no alignment.
+    unsafe { vld1q_f32(values.as_ptr()) }
+}
+
+/// The activation of four values, equal to [`Activation::apply`] bit for bit (NaN aside).
+#[target_feature(enable = "neon")]
+#[inline]
+pub(super) fn activate(activation: Activation, x: float32x4_t) -> float32x4_t {
+    match activation {
+        Activation::None => x,
+        Activation::Relu => relu(x),
+        Activation::Relu6 => relu6(x),
+        Activation::Hardswish => {
+            let gate = relu6(vaddq_f32(x, vdupq_n_f32(3.0)));
+            vdivq_f32(vmulq_f32(x, gate), vdupq_n_f32(6.0))
+        }
+    }
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn relu(x: float32x4_t) -> float32x4_t {
+    vmaxnmq_f32(x, vdupq_n_f32(0.0))
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn relu6(x: float32x4_t) -> float32x4_t {
+    vminnmq_f32(relu(x), vdupq_n_f32(6.0))
+}
+
+/// Stores the first `out.len()` of four values.
+#[target_feature(enable = "neon")]
+#[inline]
+pub(super) fn store_f32(values: float32x4_t, out: &mut [f32]) {
+    if out.len() >= 4 {
+        // SAFETY: the slice has 4 writable elements; the store needs no alignment.
+        unsafe { vst1q_f32(out.as_mut_ptr(), values) }
+    } else {
+        let mut all = [0.0; 4];
+        // SAFETY: the array has 4 writable elements; the store needs no alignment.
+        unsafe { vst1q_f32(all.as_mut_ptr(), values) };
+        out.copy_from_slice(&all[..out.len()]);
+    }
+}

@@ -1,0 +1,147 @@
+//! f32 convolution as a matrix product: tasks, packed weights and scratch; the tiles are an instruction set's.
+//!
+//! Each output is one chain of fused multiply-adds over the taps, whatever the tile, so results depend neither on tiles
+//! nor on threads. Without padding the kernel reads the input in place, else a padded copy of its band.
+
+use std::marker::PhantomData;
+
+use super::{Bands, Panel, Panels, Tile};
+use crate::conv::{Activation, Conv2d, PackedF32};
+use crate::shared::SharedMut;
+use crate::{AlignedBuf, Team};
+
+/// Bytes of input that a task should stay near: a part of a 256 KB or larger second-level cache.
+const BAND_BYTES: usize = 192 << 10;
+
+/// What an instruction set adds to [`GemmF32`].
+pub(crate) trait GemmF32Kernel: Send + Sync + Sized + 'static {
+    /// Most pixels of a tile, and channels of a panel.
+    const MR: usize;
+    const NR: usize;
+
+    /// [`GemmF32::task_body`] in a function that has the instruction set.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set. No two tasks of one run with the same number.
+    unsafe fn task(gemm: &GemmF32<Self>, task: usize, input: &[f32], rows: &SharedMut<f32>, out: &SharedMut<f32>);
+
+    /// The outputs of a tile and panel.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; `rows` are those of the tile's band; no other task has the tile and panel.
+    unsafe fn tile(gemm: &GemmF32<Self>, rows: &[f32], tile: &Tile, panel: &Panel, out: &SharedMut<f32>);
+}
+
+/// A convolution packed for the kernel `K`.
+pub(crate) struct GemmF32<K: GemmF32Kernel> {
+    bands: Bands,
+    pub(crate) panels: Panels,
+    /// As [`Panels::pack`] lays them.
+    weights: AlignedBuf<f32>,
+    pub(crate) bias: AlignedBuf<f32>,
+    pub(crate) activation: Activation,
+    /// Ranges of panels that tasks of one band share out.
+    splits: usize,
+    /// Elements of a task's padded rows; 0 where the input is read in place.
+    rows_len: usize,
+    kernel: PhantomData<fn() -> K>,
+}
+
+impl<K: GemmF32Kernel> GemmF32<K> {
+    pub(crate) fn new(conv: &Conv2d, weights: &[f32], bias: &[f32], activation: Activation) -> Self {
+        let bands = Bands::new(conv, conv.in_c, size_of::<f32>(), BAND_BYTES).align_to(K::MR);
+        let panels = Panels::new(conv, bands.padded_w(), K::NR, 1);
+        Self {
+            weights: panels.pack(conv, weights),
+            bias: panels.constants(bias),
+            activation,
+            splits: bands.splits(panels.count()),
+            rows_len: if conv.padding == [0, 0] { 0 } else { bands.padded_len().next_multiple_of(16) },
+            bands,
+            panels,
+            kernel: PhantomData,
+        }
+    }
+
+    fn tasks(&self) -> usize {
+        self.bands.count() * self.splits
+    }
+
+    /// What [`GemmF32Kernel::task`] does.
+    ///
+    /// # Safety
+    /// Those of [`GemmF32Kernel::task`].
+    #[inline(always)]
+    pub(crate) unsafe fn task_body(&self, task: usize, input: &[f32], rows: &SharedMut<f32>, out: &SharedMut<f32>) {
+        let (band, split) = (task / self.splits, task % self.splits);
+        let rows = if self.rows_len == 0 {
+            let conv = &self.bands.conv;
+            &input[self.bands.out_rows(band).start * conv.stride[0] * conv.in_w * conv.in_c..]
+        } else {
+            // SAFETY: each task has a part of its own, by its number.
+            let rows = unsafe { rows.part(task * self.rows_len, self.rows_len) };
+            self.bands.copy_padded(band, input, rows, 0.0, |x| x);
+            &*rows
+        };
+        let count = self.panels.count();
+        for index in split * count / self.splits..(split + 1) * count / self.splits {
+            let panel = self.panels.panel(index);
+            for tile in self.bands.tiles(band, K::MR) {
+                // SAFETY: `rows` are those of this band, and tasks differ in their band or their panels.
+                unsafe { K::tile(self, rows, &tile, &panel, out) };
+            }
+        }
+    }
+
+    /// A panel's weights, `NR` for each of the `run_len` elements of each run.
+    #[inline(always)]
+    pub(crate) fn weights(&self, panel: &Panel) -> &[f32] {
+        &self.weights[panel.weights..][..self.panels.weights_len()]
+    }
+
+    /// Where the windows of a tile's first `MR` pixels start in `rows`. All that [`Panels::runs`] name after it lies in
+    /// `rows`: runs, which are not filled up, end inside the band's rows, be they the padded copy or the input.
+    ///
+    /// # Safety
+    /// `rows` are those of the tile's band, and the tile has `MR` pixels.
+    #[inline(always)]
+    pub(crate) unsafe fn windows<const MR: usize>(&self, rows: &[f32], tile: &Tile, panel: &Panel) -> [*const f32; MR] {
+        debug_assert!(tile.offsets[..MR].iter().all(|o| o + panel.input + self.panels.reach() <= rows.len()));
+        // SAFETY: see above.
+        std::array::from_fn(|pixel| unsafe { rows.as_ptr().add(tile.offsets[pixel] + panel.input) })
+    }
+
+    /// Where the outputs of a tile's pixel and panel go.
+    ///
+    /// # Safety
+    /// No other task has the tile and panel, and the last result for this pixel is no longer used.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "as `SharedMut::part`")]
+    pub(crate) unsafe fn out_part<'a>(
+        &self,
+        out: &'a SharedMut<f32>,
+        tile: &Tile,
+        pixel: usize,
+        panel: &Panel,
+    ) -> &'a mut [f32] {
+        // SAFETY: these channels of this pixel belong to this tile and panel.
+        unsafe { out.part((tile.first + pixel) * self.bands.conv.out_c + panel.channel, panel.len) }
+    }
+}
+
+impl<K: GemmF32Kernel> PackedF32 for GemmF32<K> {
+    fn scratch_len(&self) -> usize {
+        self.tasks() * self.rows_len
+    }
+
+    fn weight_bytes(&self) -> usize {
+        size_of_val(&*self.weights) + size_of_val(&*self.bias)
+    }
+
+    fn run(&self, input: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team) {
+        let rows = SharedMut::new(scratch);
+        let out = SharedMut::new(output);
+        // SAFETY: `ConvF32::new` checked that the CPU has the instruction set; every task runs once.
+        team.run(self.tasks(), |task| unsafe { K::task(self, task, input, &rows, &out) });
+    }
+}

@@ -1,0 +1,154 @@
+//! int8 convolution as a matrix product: tasks, packed weights and scratch; the tiles are an instruction set's.
+//!
+//! A task converts the padded input rows of its band once; every tap of every window is then a group of consecutive
+//! values in a row of that copy. Weights stay bytes.
+
+use std::marker::PhantomData;
+
+use super::{Activation8, Bands, EpilogueU8, Panel, Panels, Tile, scratch_as, scratch_bytes};
+use crate::conv::{Conv2d, PackedU8};
+use crate::shared::SharedMut;
+use crate::{AlignedBuf, Requantize, Team};
+
+/// What an instruction set adds to [`GemmU8`].
+pub(crate) trait GemmU8Kernel: Send + Sync + Sized + 'static {
+    /// Activations in the converted rows.
+    type X: Activation8;
+    /// Most pixels of a tile, channels of a panel, products that an instruction sums.
+    const MR: usize;
+    const NR: usize;
+    const KR: usize;
+    /// Bytes of converted input that a task should stay near.
+    const BAND_BYTES: usize;
+
+    /// [`GemmU8::task_body`] in a function that has the instruction set.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set. No two tasks of one run with the same number.
+    unsafe fn task(gemm: &GemmU8<Self>, task: usize, input: &[u8], rows: &SharedMut<Self::X>, out: &SharedMut<u8>);
+
+    /// The outputs of a tile and panel.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; `rows` are those of the tile's band; no other task has the tile and panel.
+    unsafe fn tile(gemm: &GemmU8<Self>, rows: &[Self::X], tile: &Tile, panel: &Panel, out: &SharedMut<u8>);
+}
+
+/// A convolution packed for the kernel `K`.
+pub(crate) struct GemmU8<K: GemmU8Kernel> {
+    bands: Bands,
+    pub(crate) panels: Panels,
+    /// As [`Panels::pack`] lays them.
+    weights: AlignedBuf<i8>,
+    /// Its bias holds the correction for the activations' offset.
+    pub(crate) epilogue: EpilogueU8,
+    padding: K::X,
+    /// Ranges of panels that tasks of one band share out.
+    splits: usize,
+    /// Elements of a task's converted rows; a multiple of a cache line.
+    rows_len: usize,
+    kernel: PhantomData<fn() -> K>,
+}
+
+impl<K: GemmU8Kernel> GemmU8<K> {
+    pub(crate) fn new(conv: &Conv2d, weights: &[i8], mut requantize: Requantize) -> Self {
+        let bands = Bands::new(conv, conv.in_c, size_of::<K::X>(), K::BAND_BYTES).align_to(K::MR);
+        let panels = Panels::new(conv, bands.padded_w(), K::NR, K::KR);
+        for (bias, sum) in requantize.bias_i32.iter_mut().zip(conv.weight_sums(weights)) {
+            *bias = bias.wrapping_add(sum.wrapping_mul(K::X::OFFSET));
+        }
+        Self {
+            weights: panels.pack(conv, weights),
+            epilogue: EpilogueU8::new(&requantize, |v| panels.constants(v), |v| panels.constants(v)),
+            padding: K::X::from_u8(requantize.x_zero_point),
+            splits: bands.splits(panels.count()),
+            // A window's last run may be filled up to a group.
+            rows_len: (bands.padded_len() + K::KR).next_multiple_of(64),
+            bands,
+            panels,
+            kernel: PhantomData,
+        }
+    }
+
+    fn tasks(&self) -> usize {
+        self.bands.count() * self.splits
+    }
+
+    /// What [`GemmU8Kernel::task`] does.
+    ///
+    /// # Safety
+    /// Those of [`GemmU8Kernel::task`].
+    #[inline(always)]
+    pub(crate) unsafe fn task_body(&self, task: usize, input: &[u8], rows: &SharedMut<K::X>, out: &SharedMut<u8>) {
+        let (band, split) = (task / self.splits, task % self.splits);
+        // SAFETY: each task has a part of its own, by its number.
+        let rows = unsafe { rows.part(task * self.rows_len, self.rows_len) };
+        self.bands.copy_padded(band, input, rows, self.padding, K::X::from_u8);
+        let count = self.panels.count();
+        for index in split * count / self.splits..(split + 1) * count / self.splits {
+            let panel = self.panels.panel(index);
+            for tile in self.bands.tiles(band, K::MR) {
+                // SAFETY: `rows` are those of this band, and tasks differ in their band or their panels.
+                unsafe { K::tile(self, rows, &tile, &panel, out) };
+            }
+        }
+    }
+
+    /// A panel's weights, `NR * KR` bytes for each of the `run_len / KR` groups of each run.
+    #[inline(always)]
+    pub(crate) fn weights(&self, panel: &Panel) -> &[i8] {
+        &self.weights[panel.weights..][..self.panels.weights_len()]
+    }
+
+    /// Where the windows of a tile's first `MR` pixels start in `rows`. All that [`Panels::runs`] name after it, fill
+    /// included, lies in `rows`: a window ends inside the band's padded rows but for the fill of up to `KR - 1`
+    /// elements, for which `rows_len` has room.
+    ///
+    /// # Safety
+    /// `rows` are those of the tile's band, and the tile has `MR` pixels.
+    #[inline(always)]
+    pub(crate) unsafe fn windows<const MR: usize>(
+        &self,
+        rows: &[K::X],
+        tile: &Tile,
+        panel: &Panel,
+    ) -> [*const K::X; MR] {
+        debug_assert!(tile.offsets[..MR].iter().all(|o| o + panel.input + self.panels.reach() <= rows.len()));
+        // SAFETY: see above.
+        std::array::from_fn(|pixel| unsafe { rows.as_ptr().add(tile.offsets[pixel] + panel.input) })
+    }
+
+    /// Where the outputs of a tile's pixel and panel go.
+    ///
+    /// # Safety
+    /// No other task has the tile and panel, and the last result for this pixel is no longer used.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "as `SharedMut::part`")]
+    pub(crate) unsafe fn out_part<'a>(
+        &self,
+        out: &'a SharedMut<u8>,
+        tile: &Tile,
+        pixel: usize,
+        panel: &Panel,
+    ) -> &'a mut [u8] {
+        // SAFETY: these channels of this pixel belong to this tile and panel.
+        unsafe { out.part((tile.first + pixel) * self.bands.conv.out_c + panel.channel, panel.len) }
+    }
+}
+
+impl<K: GemmU8Kernel> PackedU8 for GemmU8<K> {
+    fn scratch_bytes(&self) -> usize {
+        scratch_bytes::<K::X>(self.tasks() * self.rows_len)
+    }
+
+    fn weight_bytes(&self) -> usize {
+        self.weights.len() + self.epilogue.bytes()
+    }
+
+    fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
+        let rows = SharedMut::new(scratch_as(scratch));
+        let out = SharedMut::new(output);
+        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once.
+        team.run(self.tasks(), |task| unsafe { K::task(self, task, input, &rows, &out) });
+    }
+}
