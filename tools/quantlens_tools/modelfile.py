@@ -77,6 +77,8 @@ def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str]) -> Non
 
     The safetensors package writes metadata in random order; here the same contents always give the same bytes.
     """
+    if path.exists() and not path.is_file():  # renaming would replace a device
+        raise ToolError(f"{path}: exists and is no regular file")
     # Wide types first, so that each tensor lies aligned to its type.
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}

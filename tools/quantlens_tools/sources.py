@@ -88,6 +88,8 @@ def from_torchvision(name: str, precision: str, weights: str, half: bool) -> Sou
 
 def from_file(path: Path, name: str | None, arguments: dict[str, Any], half: bool) -> Source:
     """A checkpoint or a TorchScript file; the network is recognized by its shapes unless named."""
+    if path.suffix == ".safetensors":
+        raise ToolError(f"{path}: quantlens reads a float state dict saved with safetensors as it is; export a .pth file")
     if not _is_torchscript(path):
         return model_from_file(path, name, arguments).source(half)
     found = torchscript.read(path, name, arguments, half)
@@ -133,13 +135,15 @@ def _load(model: torch.nn.Module, state: dict[str, Any], name: str) -> torch.nn.
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        lines = str(error).splitlines()
+        lines = [line if len(line) <= 200 else f"{line[:200]} ..." for line in str(error).splitlines()]
         shown = "\n".join(lines[:6] + ([f"... and {len(lines) - 6} more"] if len(lines) > 6 else []))
         raise ToolError(f"the state dict does not fit {name}: {shown}") from error
     return model.eval()
 
 
 def _load_state_dict(path: Path, name: str | None) -> dict[str, Any]:
+    if not path.is_file():
+        raise ToolError(f"{path}: there is no such file")
     # Unpacking a quantized linear layer's packed weights needs an engine that can hold them.
     use_engine(network(name).engine if name else "fbgemm")
     try:
