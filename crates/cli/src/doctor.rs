@@ -1,6 +1,6 @@
 //! `quantlens doctor`: what this build and this machine have, and whether the kernels compute the same on all of it.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use quantlens::{Decoder, Isa, Options};
 use serde::Serialize;
 
@@ -46,7 +46,7 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
         version: env!("CARGO_PKG_VERSION"),
         target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         instruction_sets: Isa::ALL.iter().map(|isa| Found { name: isa.name(), available: isa.available() }).collect(),
-        used: Isa::from_env()?.name(),
+        used: Isa::from_env().context("QUANTLENS_ISA")?.name(),
         quantlens_isa: std::env::var_os("QUANTLENS_ISA").map(|v| v.to_string_lossy().into_owned()),
         cores: models::cores(),
         decoders: [Decoder::Pure, Decoder::TurboJpeg]

@@ -82,7 +82,7 @@ pub fn options(engine: &EngineArgs, network: Option<&str>, stretch: bool, thread
 pub fn isa(engine: &EngineArgs) -> Result<Isa> {
     match engine.isa {
         Some(isa) => Ok(isa),
-        None => Ok(Isa::from_env()?),
+        None => Isa::from_env().context("QUANTLENS_ISA"),
     }
 }
 

@@ -12,13 +12,15 @@ use serde::Serialize;
 
 /// Writes to stdout and reports a failure (a closed pipe included) instead of panicking as `print!` does.
 pub fn print(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
-        stdout.write_all(b"\n")?;
-    }
-    stdout.flush()?;
-    Ok(())
+    let write = || -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        if !text.ends_with('\n') {
+            stdout.write_all(b"\n")?;
+        }
+        stdout.flush()
+    };
+    write().context("cannot write to stdout")
 }
 
 /// Writes a value to stdout as indented JSON.
@@ -40,7 +42,11 @@ pub fn complain(error: &anyhow::Error) {
 /// An error and its causes. Libraries name the file in their own messages and often repeat their cause: what the
 /// next or the last message says already is said once.
 fn one_line(error: &anyhow::Error) -> String {
-    let line = |text: String| text.split('\n').map(|l| l.trim().trim_end_matches('.')).collect::<Vec<_>>().join("; ");
+    let bare = |line: &str| match line.trim() {
+        cut if cut.ends_with("...") => cut.to_string(),
+        sentence => sentence.trim_end_matches('.').to_string(),
+    };
+    let line = |text: String| text.split('\n').map(bare).collect::<Vec<_>>().join("; ");
     let messages: Vec<String> = error.chain().map(|c| line(c.to_string())).collect();
     let mut said: Vec<&str> = Vec::new();
     for (i, message) in messages.iter().enumerate() {
@@ -82,15 +88,33 @@ fn partial_path(path: &Path) -> Result<PathBuf> {
     Ok(path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id())))
 }
 
-/// Fails early where an output file's folder does not exist, before minutes of work are lost.
+/// Fails early where an output file cannot be written, before minutes of work are lost.
 pub fn check_parent(path: &Path) -> Result<()> {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
             Err(anyhow!("cannot write {}: there is no folder {}", path.display(), folder.display()))
         }
         _ if path.is_dir() => Err(anyhow!("cannot write {}: it is a folder", path.display())),
-        _ => Ok(()),
+        folder => probe(folder.unwrap_or(path)).with_context(|| format!("cannot write {}", path.display())),
     }
+}
+
+/// Fails early where nothing can be written into a folder; one that is not there yet is not made.
+pub fn check_folder(folder: &Path) -> Result<()> {
+    let there = folder.ancestors().find(|f| f.as_os_str().is_empty() || f.exists()).unwrap_or(folder);
+    let why = || format!("cannot write into {}", folder.display());
+    if there.as_os_str().is_empty() || there.is_dir() {
+        probe(there).with_context(why)
+    } else {
+        Err(anyhow!("{} is not a folder", there.display())).with_context(why)
+    }
+}
+
+/// Makes an empty file in a folder (the current one for an empty path) and removes it.
+fn probe(folder: &Path) -> Result<()> {
+    let file = partial_path(&folder.join("probe"))?;
+    File::create(&file)?;
+    Ok(fs::remove_file(&file)?)
 }
 
 /// A progress bar on stderr where that is a terminal and there is something to wait for.
@@ -150,7 +174,22 @@ mod tests {
     fn an_error_says_each_thing_once() {
         let library = anyhow!("denied").context("cat.jpg: cannot be read: denied");
         assert_eq!(one_line(&library.context("cat.jpg")), "cat.jpg: cannot be read: denied");
-        assert_eq!(one_line(&anyhow!("differs.\n  a: 1\n  b: 2").context("out")), "out: differs; a: 1; b: 2");
+        assert_eq!(one_line(&anyhow!("differs.\n  a: 1\n  b: x...").context("out")), "out: differs; a: 1; b: x...");
+    }
+
+    #[test]
+    fn folders_that_cannot_hold_files_are_found_early() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, b"").unwrap();
+        for fine in [folder.path().to_path_buf(), folder.path().join("new/deep"), PathBuf::from("new")] {
+            check_folder(&fine).unwrap();
+        }
+        for wrong in [file.clone(), file.join("deep")] {
+            let e = one_line(&check_folder(&wrong).unwrap_err());
+            assert_eq!(e, format!("cannot write into {}: {} is not a folder", wrong.display(), file.display()));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

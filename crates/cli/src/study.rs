@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use quantlens::{DecodeOptions, Geometry};
-use quantlens_data::{Dataset, OpenOptions};
+use quantlens_data::{Class, Dataset, OpenOptions, Sample};
 use quantlens_study::{
     PairSpec, Progress, ScanReport, Shard, StudyConfig, TimingOptions, render, run_scan, run_timing, summarize, to_json,
 };
@@ -39,6 +39,7 @@ pub fn run(args: &StudyArgs) -> Result<()> {
 
 fn configure(args: &StudyArgs) -> Result<StudyConfig> {
     let decoder = args::decoder(args.decoder, "study")?;
+    output::check_folder(&args.out)?;
     let named = args.pair.iter().map(|p| split_pair(p)).collect::<Result<Vec<_>>>()?;
     let options = OpenOptions {
         format: args.format.into(),
@@ -50,6 +51,8 @@ fn configure(args: &StudyArgs) -> Result<StudyConfig> {
     let dataset = Dataset::open(&args.data, &options)?;
     let pairs = named.iter().map(|names| open_pair(names)).collect::<Result<Vec<_>>>()?;
     output::hint(&dataset.description);
+    let samples = &dataset.samples[..dataset.samples.len().min(args.limit.unwrap_or(usize::MAX))];
+    pairs.iter().filter_map(|pair| unknown_classes(pair, samples)).for_each(|text| output::hint(&text));
     Ok(StudyConfig {
         data_name: data_name(&args.data),
         decode: DecodeOptions { decoder, orient: args.exif, ..DecodeOptions::default() },
@@ -102,6 +105,22 @@ fn open_pair(pair: &Pair<'_>) -> Result<PairSpec> {
     }
     let name = pair.name.map_or_else(|| float.network.clone(), Into::into);
     Ok(PairSpec { name, float, int8 })
+}
+
+/// What to say of labelled images whose class a pair does not know, and which its accuracy leaves out.
+fn unknown_classes(pair: &PairSpec, samples: &[Sample]) -> Option<String> {
+    let known = |c: &Class| [&pair.float, &pair.int8].iter().all(|model| c.index_in(&model.classes).is_some());
+    let labels: Vec<&Class> = samples.iter().filter_map(|s| s.class.as_ref()).collect();
+    let unknown: Vec<&Class> = labels.iter().copied().filter(|c| !known(c)).collect();
+    let first = unknown.first()?;
+    Some(format!(
+        "hint: {}: {} of {} labels are none of the network's classes, the first is {:?}; accuracy leaves these images out. \
+         Classes meet by wnid where both have one, else by name, else by index",
+        pair.name,
+        unknown.len(),
+        labels.len(),
+        first.wnid.as_ref().unwrap_or(&first.name)
+    ))
 }
 
 /// What records call the data set: its last folder or file, since they do not say where it lies.

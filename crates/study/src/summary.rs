@@ -19,9 +19,10 @@ pub const SUBSET_PERCENT: usize = 5;
 /// Relative gap of the first two eigenvalues below which a map counts as not well determined.
 pub const SMALL_GAP: f32 = 0.05;
 
-/// Top-1 accuracy in percent below which, with [`HINT_IMAGES`] labelled images, the labels are suspect.
+/// Top-1 accuracy in percent below which, with [`HINT_IMAGES`] labelled images, the labels are suspect: with the right
+/// ones, a network that is right on one image of five misses all of 20 once in 90 times.
 const HINT_TOP1: f64 = 1.0;
-const HINT_IMAGES: usize = 100;
+const HINT_IMAGES: usize = 20;
 
 /// The size of the subset of `images`: 5 %, rounded up, so at least one of any.
 pub fn subset_size(images: usize) -> usize {

@@ -75,6 +75,14 @@ fn one_broken_image_is_recorded_and_only_broken_ones_fail() {
 }
 
 #[test]
+fn labels_that_no_network_knows_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    images(&folder.path().join("images/chow"), 2);
+    let (_, notes) = ok(folder.path(), &study(&["--no-timing", "--format", "imagefolder"]));
+    assert!(notes.contains("2 of 2 labels are none of the network's classes, the first is \"chow\""), "{notes}");
+}
+
+#[test]
 fn data_that_cannot_be_used_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("images")).unwrap();
@@ -83,6 +91,9 @@ fn data_that_cannot_be_used_is_refused() {
     images(&folder.path().join("images"), 1);
     let error = failure(folder.path(), &study(&["--labels", "wnids"]));
     assert!(error.contains("labels"), "{error}");
+    fs::write(folder.path().join("file"), "").unwrap();
+    let args = ["study", "--pair", "demo:f32,demo:int8", "--data", "images", "--out", "file/deep"];
+    assert_eq!(failure(folder.path(), &args), "error: cannot write into file/deep: file is not a folder");
     let swapped = ["study", "--pair", "demo:int8,demo:f32", "--data", "images", "--out", "out"];
     assert!(failure(folder.path(), &swapped).contains("float"));
     assert!(!folder.path().join("out").exists());
