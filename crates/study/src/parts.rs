@@ -57,11 +57,15 @@ fn write_by_way_of(path: &Path, suffix: &str, bytes: &[u8]) -> Result<(), Error>
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(suffix);
     let beside = path.with_file_name(name);
-    let mut file = fs::File::create(&beside).map_err(Error::io(&beside, "create"))?;
-    file.write_all(bytes).map_err(Error::io(&beside, "write"))?;
-    file.sync_all().map_err(Error::io(&beside, "write"))?;
+    let mut file = fs::File::create(&beside).map_err(Error::io(path, "create"))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(path, "write"));
     drop(file);
-    fs::rename(&beside, path).map_err(Error::io(path, "rename into place"))
+    let placed = written.and_then(|()| fs::rename(&beside, path).map_err(Error::io(path, "rename into place")));
+    if placed.is_err() {
+        // A full disk gets its space back; what went wrong is said already.
+        let _ = fs::remove_file(&beside);
+    }
+    placed
 }
 
 /// Writes a complete part.

@@ -90,6 +90,10 @@ impl Scan<'_> {
         let mut workers: Vec<Vec<Box<dyn Observe + '_>>> = (0..self.threads.max(1)).map(sessions).collect();
         let mut waiting = Vec::new();
         let mut usable = kept > 0;
+        if usable {
+            // Puts a lost manifest back: without it the records are unreadable, and no new part would bring it.
+            self.manifest.settle(self.folder)?;
+        }
         for range in missing {
             let started = Instant::now();
             let rows = self.part(&range, &mut workers, progress, &mut report);
@@ -374,6 +378,7 @@ mod tests {
         let report = scan(killed.path(), &images, 2, Shard::ALL).unwrap();
         assert_eq!((report.scanned, report.kept, images.opened.load(Ordering::Relaxed)), (6, 4, 6));
         assert_eq!(files(killed.path()), files(whole.path()));
+        fs::remove_file(killed.path().join(crate::manifest::MANIFEST)).unwrap();
         let again = scan(killed.path(), &images, 1, Shard::ALL).unwrap();
         assert_eq!((again.scanned, again.kept), (0, 10));
         assert_eq!(Records::open(killed.path()).unwrap().missing_images(), 0);
