@@ -219,6 +219,9 @@ pub struct StudyArgs {
     /// A float model and its int8 twin, named in the tables; may be repeated [default name: the network's]
     #[arg(long, value_name = "[NAME=]FLOAT,INT8", required = true)]
     pub pair: Vec<String>,
+    /// Network of plain state dicts whose shapes do not tell; holds for every pair
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
     /// The images: a folder, an ImageFolder tree, ILSVRC's flat val, wsolevaluation's lists, a CSV manifest
     #[arg(long, value_name = "PATH")]
     pub data: PathBuf,

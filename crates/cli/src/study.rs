@@ -49,7 +49,7 @@ fn configure(args: &StudyArgs) -> Result<StudyConfig> {
         skip_missing: args.skip_missing,
     };
     let dataset = Dataset::open(&args.data, &options)?;
-    let pairs = named.iter().map(|names| open_pair(names)).collect::<Result<Vec<_>>>()?;
+    let pairs = named.iter().map(|names| open_pair(names, args.network.as_deref())).collect::<Result<Vec<_>>>()?;
     output::hint(&dataset.description);
     let samples = &dataset.samples[..dataset.samples.len().min(args.limit.unwrap_or(usize::MAX))];
     pairs.iter().filter_map(|pair| unknown_classes(pair, samples)).for_each(|text| output::hint(&text));
@@ -93,10 +93,10 @@ fn split_pair(text: &str) -> Result<Pair<'_>> {
     }
 }
 
-fn open_pair(pair: &Pair<'_>) -> Result<PairSpec> {
+fn open_pair(pair: &Pair<'_>, network: Option<&str>) -> Result<PairSpec> {
     let open = |path: &Path| {
         let file = models::open(path)?;
-        let model = quantlens::nets::load(&file, None).with_context(|| path.display().to_string())?;
+        let model = quantlens::nets::load(&file, network).with_context(|| path.display().to_string())?;
         Ok::<_, anyhow::Error>((model, models::says_untrained(file.metadata())))
     };
     let ((float, a), (int8, b)) = (open(pair.float)?, open(pair.int8)?);

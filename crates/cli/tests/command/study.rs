@@ -43,6 +43,14 @@ fn a_small_study_makes_records_and_tables() {
 }
 
 #[test]
+fn the_network_that_is_named_must_be_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    images(&folder.path().join("images"), 1);
+    let error = failure(folder.path(), &study(&["--network", "resnet18"]));
+    assert!(error.contains("resnet18") && error.contains("mobilenet_v2"), "{error}");
+}
+
+#[test]
 fn other_settings_in_one_folder_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     images(&folder.path().join("images"), 2);
