@@ -103,7 +103,10 @@ impl Net {
             Kind::Relu => Op::Relu,
             Kind::Relu6 => Op::Relu6,
             Kind::Hardswish => Op::Hardswish,
-            Kind::Hardsigmoid => Op::Hardsigmoid,
+            Kind::Hardsigmoid => {
+                let quant = self.numerics.map(|_| QParams { scale: 1.0 / 256.0, zero_point: 0 });
+                return self.builder.push(Op::Hardsigmoid, &[x], LAYER, quant);
+            }
             Kind::MaxPool => Op::MaxPool(Pool { kernel: [3, 3], stride: [2, 2], padding: [1, 1] }),
             Kind::AvgPool => Op::AdaptiveAvgPool,
             Kind::Mean => Op::Mean,
