@@ -54,5 +54,5 @@ pub use error::Error;
 pub use graph::{Conv, ConvWeights, Graph, GraphBuilder, Linear, Node, Op, Pool, TensorId, TensorInfo};
 pub use plan::{Plan, PlanBuilder, StepInfo};
 pub use profile::{Profile, StepTime};
-pub use quantlens_kernels::{Isa, Numerics, QParams};
+pub use quantlens_kernels::{Isa, Numerics, QParams, softmax_f32};
 pub use session::Session;

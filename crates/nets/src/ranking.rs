@@ -1,5 +1,7 @@
 //! From logits to ranked classes and probabilities, in one way for records, tables and the terminal.
 
+use quantlens_engine::softmax_f32;
+
 /// Classes by descending logit; of equal logits the smaller class first, as in `argmax`. NaN comes last.
 pub fn ranked(logits: &[f32]) -> Vec<usize> {
     // Adding 0 makes 0 of -0.
@@ -13,12 +15,11 @@ pub fn ranked(logits: &[f32]) -> Vec<usize> {
     order
 }
 
-/// Softmax, computed in f64.
+/// Probabilities of the classes: the kernels' softmax of the logits.
 pub fn softmax(logits: &[f32]) -> Vec<f32> {
-    let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let exponentials: Vec<f64> = logits.iter().map(|&x| (f64::from(x) - largest).exp()).collect();
-    let sum: f64 = exponentials.iter().sum();
-    exponentials.iter().map(|e| (e / sum) as f32).collect()
+    let mut probabilities = vec![0.0; logits.len()];
+    softmax_f32(logits, &mut probabilities);
+    probabilities
 }
 
 #[cfg(test)]

@@ -113,13 +113,13 @@ pub fn global_avg_pool_f32(input: &[f32], channels: usize, out: &mut [f32]) {
     mean_f32(input, channels, out);
 }
 
-/// Softmax over the whole slice, with the largest logit subtracted; the sum is in f64.
+/// Softmax over the whole slice, exp(x - max) over their sum, computed in f64.
 ///
 /// # Panics
 /// If the lengths differ.
 pub fn softmax_f32(x: &[f32], out: &mut [f32]) {
-    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    map(x, out, |x| (x - largest).exp());
-    let sum: f64 = out.iter().map(|&x| f64::from(x)).sum();
-    out.iter_mut().for_each(|x| *x = (f64::from(*x) / sum) as f32);
+    let largest = f64::from(x.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let exponential = |x: f32| (f64::from(x) - largest).exp();
+    let sum: f64 = x.iter().map(|&x| exponential(x)).sum();
+    map(x, out, |x| (exponential(x) / sum) as f32);
 }
