@@ -75,8 +75,7 @@ impl<K: GemmF32Kernel> GemmF32<K> {
     pub(crate) unsafe fn task_body(&self, task: usize, input: &[f32], rows: &SharedMut<f32>, out: &SharedMut<f32>) {
         let (band, split) = (task / self.splits, task % self.splits);
         let rows = if self.rows_len == 0 {
-            let conv = &self.bands.conv;
-            &input[self.bands.out_rows(band).start * conv.stride[0] * conv.in_w * conv.in_c..]
+            &input[self.bands.in_start(band)..]
         } else {
             // SAFETY: each task has a part of its own, by its number.
             let rows = unsafe { rows.part(task * self.rows_len, self.rows_len) };

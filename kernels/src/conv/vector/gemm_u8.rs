@@ -1,7 +1,8 @@
 //! int8 convolution as a matrix product: tasks, packed weights and scratch; the tiles are an instruction set's.
 //!
 //! A task converts the padded input rows of its band once; every tap of every window is then a group of consecutive
-//! values in a row of that copy. Weights stay bytes.
+//! values in a row of that copy. Kernels that multiply bytes as they are read the input in place where there is no
+//! padding and no tap that must be filled up. Weights stay bytes.
 
 use std::marker::PhantomData;
 
@@ -45,7 +46,7 @@ pub(crate) struct GemmU8<K: GemmU8Kernel> {
     padding: K::X,
     /// Ranges of panels that tasks of one band share out.
     splits: usize,
-    /// Elements of a task's converted rows; a multiple of a cache line.
+    /// Elements of a task's converted rows, a multiple of a cache line; 0 where the input is read in place.
     rows_len: usize,
     kernel: PhantomData<fn() -> K>,
 }
@@ -54,6 +55,9 @@ impl<K: GemmU8Kernel> GemmU8<K> {
     pub(crate) fn new(conv: &Conv2d, weights: &[i8], mut requantize: Requantize) -> Self {
         let bands = Bands::new(conv, conv.in_c, size_of::<K::X>(), K::BAND_BYTES).align_to(K::MR);
         let panels = Panels::new(conv, bands.padded_w(), K::NR, K::KR);
+        let in_place = K::X::unconverted(&[]).is_some() && conv.padding == [0, 0] && !panels.filled(conv);
+        // A window's last run may be filled up to a group.
+        let rows_len = if in_place { 0 } else { (bands.padded_len() + K::KR).next_multiple_of(64) };
         for (bias, sum) in requantize.bias_i32.iter_mut().zip(conv.weight_sums(weights)) {
             *bias = bias.wrapping_add(sum.wrapping_mul(K::X::OFFSET));
         }
@@ -62,8 +66,7 @@ impl<K: GemmU8Kernel> GemmU8<K> {
             epilogue: EpilogueU8::new(&requantize, |v| panels.constants(v), |v| panels.constants(v)),
             padding: K::X::from_u8(requantize.x_zero_point),
             splits: bands.splits(panels.count()),
-            // A window's last run may be filled up to a group.
-            rows_len: (bands.padded_len() + K::KR).next_multiple_of(64),
+            rows_len,
             bands,
             panels,
             kernel: PhantomData,
@@ -81,9 +84,15 @@ impl<K: GemmU8Kernel> GemmU8<K> {
     #[inline(always)]
     pub(crate) unsafe fn task_body(&self, task: usize, input: &[u8], rows: &SharedMut<K::X>, out: &SharedMut<u8>) {
         let (band, split) = (task / self.splits, task % self.splits);
-        // SAFETY: each task has a part of its own, by its number.
-        let rows = unsafe { rows.part(task * self.rows_len, self.rows_len) };
-        self.bands.copy_padded(band, input, rows, self.padding, K::X::from_u8);
+        let rows = match K::X::unconverted(input) {
+            Some(input) if self.rows_len == 0 => &input[self.bands.in_start(band)..],
+            _ => {
+                // SAFETY: each task has a part of its own, by its number.
+                let rows = unsafe { rows.part(task * self.rows_len, self.rows_len) };
+                self.bands.copy_padded(band, input, rows, self.padding, K::X::from_u8);
+                &*rows
+            }
+        };
         let count = self.panels.count();
         for index in split * count / self.splits..(split + 1) * count / self.splits {
             let panel = self.panels.panel(index);
@@ -102,7 +111,7 @@ impl<K: GemmU8Kernel> GemmU8<K> {
 
     /// Where the windows of a tile's first `MR` pixels start in `rows`. All that [`Panels::runs`] name after it, fill
     /// included, lies in `rows`: a window ends inside the band's padded rows but for the fill of up to `KR - 1`
-    /// elements, for which `rows_len` has room.
+    /// elements, for which `rows_len` has room; rows of the input itself are read without fill.
     ///
     /// # Safety
     /// `rows` are those of the tile's band, and the tile has `MR` pixels.
@@ -150,5 +159,83 @@ impl<K: GemmU8Kernel> PackedU8 for GemmU8<K> {
         let out = SharedMut::new(output);
         // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once.
         team.run(self.tasks(), |task| unsafe { K::task(self, task, input, &rows, &out) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ConvU8, Isa, Numerics, QParams};
+
+    /// A kernel in plain Rust that reads bytes as they are, in groups of four.
+    struct Plain;
+
+    impl GemmU8Kernel for Plain {
+        type X = u8;
+        const MR: usize = 3;
+        const NR: usize = 8;
+        const KR: usize = 4;
+        const BAND_BYTES: usize = 1 << 10;
+
+        unsafe fn task(gemm: &GemmU8<Self>, task: usize, input: &[u8], rows: &SharedMut<u8>, out: &SharedMut<u8>) {
+            // SAFETY: the caller's promise.
+            unsafe { gemm.task_body(task, input, rows, out) }
+        }
+
+        unsafe fn tile(gemm: &GemmU8<Self>, rows: &[u8], tile: &Tile, panel: &Panel, out: &SharedMut<u8>) {
+            let (run_len, weights) = (gemm.panels.run_len, gemm.weights(panel));
+            for pixel in 0..tile.len {
+                // SAFETY: the caller's promise; each pixel's part is used once.
+                let out = unsafe { gemm.out_part(out, tile, pixel, panel) };
+                for (n, out) in out.iter_mut().enumerate() {
+                    let mut sum = gemm.epilogue.bias_i32[panel.constants + n];
+                    for (index, run) in gemm.panels.runs.iter().enumerate() {
+                        for k in 0..run_len {
+                            let at =
+                                (index * run_len + k / Self::KR * Self::KR) * Self::NR + n * Self::KR + k % Self::KR;
+                            let x = rows[tile.offsets[pixel] + panel.input + run + k];
+                            sum += i32::from(x) * i32::from(weights[at]);
+                        }
+                    }
+                    *out = sum.clamp(0, 255) as u8;
+                }
+            }
+        }
+    }
+
+    /// Sums that fit a byte, so that the kernel needs no epilogue; a copy is made only where it must be.
+    #[test]
+    fn bytes_are_read_in_place_or_padded() {
+        let map = Conv2d { in_h: 9, in_w: 7, ..Conv2d::linear(8, 11) };
+        let same = |kernel: usize| Conv2d { kernel: [kernel; 2], padding: [kernel / 2; 2], ..map };
+        let cases = [
+            (map, true),
+            (Conv2d { stride: [2, 3], ..map }, true),
+            (Conv2d { kernel: [3, 3], ..map }, true),
+            (Conv2d { groups: 2, out_c: 6, ..map }, true),
+            (Conv2d { in_c: 7, ..map }, false),
+            (Conv2d { groups: 2, in_c: 12, out_c: 6, ..map }, false),
+            (same(3), false),
+            (Conv2d { in_c: 3, stride: [2, 2], ..same(5) }, false),
+        ];
+        for (conv, in_place) in cases {
+            let q = QParams { scale: 1.0, zero_point: 3 };
+            let input: Vec<u8> = (0..conv.in_len()).map(|i| (i * 7 % 5) as u8).collect();
+            let weights: Vec<i8> = (0..conv.weight_len()).map(|i| (i * 5 % 3) as i8 - 1).collect();
+            let (bias, sums) = (vec![40.0; conv.out_c], conv.weight_sums(&weights));
+            let out = QParams { scale: 1.0, zero_point: 0 };
+            let requantize = Requantize::new(Numerics::Qnnpack, q, &[1.0], &bias, &sums, out, false).expect("valid");
+            let run = |packed: &dyn PackedU8| {
+                let (mut scratch, mut output) = (vec![9; packed.scratch_bytes()], vec![0; conv.out_len()]);
+                packed.run(&input, &mut output, &mut scratch, &Team::new(2));
+                output
+            };
+            let scalar = ConvU8::new(Isa::Scalar, &conv, &weights, 3, requantize.clone()).expect("valid");
+            let mut expected = vec![0; conv.out_len()];
+            scalar.run(&input, &mut expected, &mut vec![0; scalar.scratch_bytes()], &Team::new(1));
+            let gemm = GemmU8::<Plain>::new(&conv, &weights, requantize);
+            assert_eq!(gemm.rows_len == 0, in_place, "{conv:?}");
+            assert_eq!(run(&gemm), expected, "{conv:?}");
+        }
     }
 }

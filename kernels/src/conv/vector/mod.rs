@@ -27,6 +27,26 @@ pub(crate) trait Activation8: Element {
 
     /// The activation in this type.
     fn from_u8(x: u8) -> Self;
+
+    /// Activations as they are, where this type is theirs.
+    fn unconverted(x: &[u8]) -> Option<&[Self]> {
+        let _ = x;
+        None
+    }
+}
+
+impl Activation8 for u8 {
+    const OFFSET: i32 = 0;
+
+    #[inline(always)]
+    fn from_u8(x: u8) -> Self {
+        x
+    }
+
+    #[inline(always)]
+    fn unconverted(x: &[u8]) -> Option<&[Self]> {
+        Some(x)
+    }
 }
 
 impl Activation8 for i16 {
@@ -49,7 +69,7 @@ impl Activation8 for i8 {
 
 /// The elements of a scratch, which may start at any address.
 fn scratch_as<T: Activation8>(scratch: &mut [u8]) -> &mut [T] {
-    // SAFETY: all bytes are initialized, and any of them make an i8 or i16.
+    // SAFETY: all bytes are initialized, and any of them make a u8, i8 or i16.
     unsafe { scratch.align_to_mut::<T>().1 }
 }
 

@@ -74,6 +74,11 @@ impl Panels {
         self.runs.len() * self.run_len * self.nr
     }
 
+    /// Whether runs are filled up, so that a kernel reads beyond them.
+    pub(crate) fn filled(&self, conv: &Conv2d) -> bool {
+        self.run_len * self.runs.len() != conv.terms()
+    }
+
     /// Elements after a window's first that a kernel may read, fill included.
     pub(crate) fn reach(&self) -> usize {
         self.runs.last().map_or(0, |run| run + self.run_len)

@@ -64,6 +64,11 @@ impl Bands {
         band * self.rows..((band + 1) * self.rows).min(self.conv.out_h())
     }
 
+    /// Where a band's first row starts in an input without padding.
+    pub(crate) fn in_start(&self, band: usize) -> usize {
+        self.out_rows(band).start * self.conv.stride[0] * self.conv.in_w * self.conv.in_c
+    }
+
     /// Columns of the padded input.
     pub(crate) fn padded_w(&self) -> usize {
         self.conv.in_w + 2 * self.conv.padding[1]
