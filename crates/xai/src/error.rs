@@ -24,6 +24,8 @@ pub enum Error {
     },
     /// Unknown name of a sign policy.
     UnknownPolicy(String),
+    /// A threshold that is neither `otsu` nor a number from 0 to 1, or a sweep's step out of range.
+    UnknownThreshold(String),
     /// Two slices that belong together differ in length, or a size is zero.
     Length {
         /// What the length is of.
@@ -50,6 +52,12 @@ impl fmt::Display for Error {
             ),
             Self::UnknownPolicy(name) => {
                 write!(f, "unknown sign policy {name:?}: choose lapack, mean, peak, or random:SEED")
+            }
+            Self::UnknownThreshold(text) => {
+                write!(
+                    f,
+                    "unknown threshold {text:?}: choose otsu, or a number from 0 to 1 (a sweep's step from 0.00001)"
+                )
             }
             Self::Length { what, expected, found } => write!(f, "{what}: expected {expected} values, found {found}"),
         }

@@ -1,5 +1,5 @@
-//! Explanations of quantlens: EigenCAM and its signs, the map at input size, the difference of a pair of maps, and
-//! statistics of activations.
+//! Explanations of quantlens: EigenCAM and its signs, the map at input size, the difference of a pair of maps, the boxes
+//! that maps predict, and statistics of activations.
 //!
 //! Pure functions over tensors and slices: nothing here runs a network. Every formula names its source; the order of
 //! every sum is fixed, so that results do not depend on threads.
@@ -11,6 +11,7 @@ mod eigen;
 mod eigencam;
 mod error;
 mod histogram;
+mod localization;
 mod map;
 mod pair;
 mod sign;
@@ -20,6 +21,10 @@ pub use colormap::{jet, overlay};
 pub use eigencam::EigenCam;
 pub use error::Error;
 pub use histogram::{BINS, dice, dice_counts, entropy_of_counts, mean_activation_histogram};
+pub use localization::{
+    BoxAccuracy, BoxEdge, BoxOptions, BoxRule, IouCurve, LocalizationTally, Localizer, PixelBox, SweepBest, Threshold,
+    best_iou, iou, otsu, threshold_level, threshold_sweep,
+};
 pub use map::{cam_map, grey, resize_bilinear, rmse};
 pub use pair::PairDifference;
 pub use sign::SignPolicy;
