@@ -10,7 +10,7 @@
 //! let mut localizer = Localizer::new(4, 3, BoxOptions::default())?;
 //! let level = Threshold::Fixed(0.2).level(&grey);
 //! let found = localizer.predict(&grey, level).expect("there is foreground");
-//! assert_eq!(found.edges(), [0, 1, 2, 3]);
+//! assert_eq!(found.edges(), [1, 1, 2, 3]);
 //! # Ok::<(), quantlens_xai::Error>(())
 //! ```
 
