@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 
-use super::{Bands, Panel, Panels, Tile};
+use super::{Bands, Panel, Panels, Tile, TileShape};
 use crate::conv::{Activation, Conv2d, PackedF32};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Team};
@@ -15,9 +15,11 @@ const BAND_BYTES: usize = 192 << 10;
 
 /// What an instruction set adds to [`GemmF32`].
 pub(crate) trait GemmF32Kernel: Send + Sync + Sized + 'static {
-    /// Most pixels of a tile, and channels of a panel.
+    /// Most pixels of a tile, and channels of a block.
     const MR: usize;
     const NR: usize;
+    /// Tiles to choose from for a layer.
+    const SHAPES: &'static [TileShape] = &[TileShape { blocks: 1, pixels: Self::MR }];
 
     /// [`GemmF32::task_body`] in a function that has the instruction set.
     ///
@@ -40,6 +42,8 @@ pub(crate) struct GemmF32<K: GemmF32Kernel> {
     weights: AlignedBuf<f32>,
     pub(crate) bias: AlignedBuf<f32>,
     pub(crate) activation: Activation,
+    /// Most pixels of a tile, chosen for this layer.
+    pixels: usize,
     /// Ranges of panels that tasks of one band share out.
     splits: usize,
     /// Elements of a task's padded rows; 0 where the input is read in place.
@@ -49,12 +53,14 @@ pub(crate) struct GemmF32<K: GemmF32Kernel> {
 
 impl<K: GemmF32Kernel> GemmF32<K> {
     pub(crate) fn new(conv: &Conv2d, weights: &[f32], bias: &[f32], activation: Activation) -> Self {
-        let bands = Bands::new(conv, conv.in_c, size_of::<f32>(), BAND_BYTES).align_to(K::MR);
-        let panels = Panels::new(conv, bands.padded_w(), K::NR, 1);
+        let shape = TileShape::choose(K::SHAPES, conv, K::NR);
+        let bands = Bands::new(conv, conv.in_c, size_of::<f32>(), BAND_BYTES).align_to(shape.pixels);
+        let panels = Panels::new(conv, bands.padded_w(), [K::NR, 1], shape.blocks);
         Self {
             weights: panels.pack(conv, weights),
             bias: panels.constants(bias),
             activation,
+            pixels: shape.pixels,
             splits: bands.splits(panels.count()),
             rows_len: if conv.padding == [0, 0] { 0 } else { bands.padded_len().next_multiple_of(16) },
             bands,
@@ -85,17 +91,17 @@ impl<K: GemmF32Kernel> GemmF32<K> {
         let count = self.panels.count();
         for index in split * count / self.splits..(split + 1) * count / self.splits {
             let panel = self.panels.panel(index);
-            for tile in self.bands.tiles(band, K::MR) {
+            for tile in self.bands.tiles(band, self.pixels) {
                 // SAFETY: `rows` are those of this band, and tasks differ in their band or their panels.
                 unsafe { K::tile(self, rows, &tile, &panel, out) };
             }
         }
     }
 
-    /// A panel's weights, `NR` for each of the `run_len` elements of each run.
+    /// A panel's weights, block after block: `NR` for each of the `run_len` elements of each run.
     #[inline(always)]
     pub(crate) fn weights(&self, panel: &Panel) -> &[f32] {
-        &self.weights[panel.weights..][..self.panels.weights_len()]
+        &self.weights[panel.weights..][..panel.blocks * self.panels.block_len()]
     }
 
     /// Where the windows of a tile's first `MR` pixels start in `rows`. All that [`Panels::runs`] name after it lies in

@@ -6,7 +6,7 @@
 
 use std::marker::PhantomData;
 
-use super::{Activation8, Bands, EpilogueU8, Panel, Panels, Tile, scratch_as, scratch_bytes};
+use super::{Activation8, Bands, EpilogueU8, Panel, Panels, Tile, TileShape, scratch_as, scratch_bytes};
 use crate::conv::{Conv2d, PackedU8};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Requantize, Team};
@@ -15,10 +15,12 @@ use crate::{AlignedBuf, Requantize, Team};
 pub(crate) trait GemmU8Kernel: Send + Sync + Sized + 'static {
     /// Activations in the converted rows.
     type X: Activation8;
-    /// Most pixels of a tile, channels of a panel, products that an instruction sums.
+    /// Most pixels of a tile, channels of a block, products that an instruction sums.
     const MR: usize;
     const NR: usize;
     const KR: usize;
+    /// Tiles to choose from for a layer.
+    const SHAPES: &'static [TileShape] = &[TileShape { blocks: 1, pixels: Self::MR }];
     /// Bytes of converted input that a task should stay near.
     const BAND_BYTES: usize;
 
@@ -44,6 +46,8 @@ pub(crate) struct GemmU8<K: GemmU8Kernel> {
     /// Its bias holds the correction for the activations' offset.
     pub(crate) epilogue: EpilogueU8,
     padding: K::X,
+    /// Most pixels of a tile, chosen for this layer.
+    pixels: usize,
     /// Ranges of panels that tasks of one band share out.
     splits: usize,
     /// Elements of a task's converted rows, a multiple of a cache line; 0 where the input is read in place.
@@ -53,9 +57,11 @@ pub(crate) struct GemmU8<K: GemmU8Kernel> {
 
 impl<K: GemmU8Kernel> GemmU8<K> {
     pub(crate) fn new(conv: &Conv2d, weights: &[i8], mut requantize: Requantize) -> Self {
-        let bands = Bands::new(conv, conv.in_c, size_of::<K::X>(), K::BAND_BYTES).align_to(K::MR);
-        let panels = Panels::new(conv, bands.padded_w(), K::NR, K::KR);
+        let shape = TileShape::choose(K::SHAPES, conv, K::NR);
+        let bands = Bands::new(conv, conv.in_c, size_of::<K::X>(), K::BAND_BYTES).align_to(shape.pixels);
+        let panels = Panels::new(conv, bands.padded_w(), [K::NR, K::KR], shape.blocks);
         let in_place = K::X::unconverted(&[]).is_some() && conv.padding == [0, 0] && !panels.filled(conv);
+        let bands = if in_place { bands.fewer_for_weights(K::BAND_BYTES) } else { bands };
         // A window's last run may be filled up to a group.
         let rows_len = if in_place { 0 } else { (bands.padded_len() + K::KR).next_multiple_of(64) };
         for (bias, sum) in requantize.bias_i32.iter_mut().zip(conv.weight_sums(weights)) {
@@ -65,6 +71,7 @@ impl<K: GemmU8Kernel> GemmU8<K> {
             weights: panels.pack(conv, weights),
             epilogue: EpilogueU8::new(&requantize, |v| panels.constants(v), |v| panels.constants(v)),
             padding: K::X::from_u8(requantize.x_zero_point),
+            pixels: shape.pixels,
             splits: bands.splits(panels.count()),
             rows_len,
             bands,
@@ -96,17 +103,17 @@ impl<K: GemmU8Kernel> GemmU8<K> {
         let count = self.panels.count();
         for index in split * count / self.splits..(split + 1) * count / self.splits {
             let panel = self.panels.panel(index);
-            for tile in self.bands.tiles(band, K::MR) {
+            for tile in self.bands.tiles(band, self.pixels) {
                 // SAFETY: `rows` are those of this band, and tasks differ in their band or their panels.
                 unsafe { K::tile(self, rows, &tile, &panel, out) };
             }
         }
     }
 
-    /// A panel's weights, `NR * KR` bytes for each of the `run_len / KR` groups of each run.
+    /// A panel's weights, block after block: `NR * KR` bytes for each of the `run_len / KR` groups of each run.
     #[inline(always)]
     pub(crate) fn weights(&self, panel: &Panel) -> &[i8] {
-        &self.weights[panel.weights..][..self.panels.weights_len()]
+        &self.weights[panel.weights..][..panel.blocks * self.panels.block_len()]
     }
 
     /// Where the windows of a tile's first `MR` pixels start in `rows`. All that [`Panels::runs`] name after it, fill

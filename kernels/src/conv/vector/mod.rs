@@ -16,7 +16,7 @@ pub(crate) use self::epilogue::EpilogueU8;
 pub(crate) use self::gemm_f32::{GemmF32, GemmF32Kernel};
 pub(crate) use self::gemm_u8::{GemmU8, GemmU8Kernel};
 pub(crate) use self::panels::{Panel, Panels};
-pub(crate) use self::tiling::{Bands, Tile};
+pub(crate) use self::tiling::{Bands, Tile, TileShape};
 
 use crate::Element;
 

@@ -7,13 +7,33 @@ use std::ops::Range;
 use crate::conv::Conv2d;
 
 /// Most output pixels of a tile of any kernel.
-pub(crate) const MAX_TILE: usize = 8;
+pub(crate) const MAX_TILE: usize = 12;
 
 /// Tasks to aim for, so that a few threads find work of even size.
 const TASKS: usize = 8;
 
 /// Multiply-adds below which a task is not worth a thread's time.
 const MIN_TASK_MACS: u64 = 100_000;
+
+/// A tile: so many output pixels by so many blocks of output channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TileShape {
+    pub(crate) blocks: usize,
+    pub(crate) pixels: usize,
+}
+
+impl TileShape {
+    /// The shape with the fewest instructions beside the multiply-adds, whose number is the same for all: one load a block and one a
+    /// pixel of each tile, and about three for the loop.
+    pub(crate) fn choose(shapes: &[Self], conv: &Conv2d, nr: usize) -> Self {
+        let (pixels, blocks) = (conv.out_h() * conv.out_w(), conv.group_out().div_ceil(nr));
+        let cost = |shape: &&Self| {
+            let (columns, rows) = (pixels.div_ceil(shape.pixels), blocks.div_ceil(shape.blocks));
+            3 * columns * rows + blocks * columns + pixels * rows
+        };
+        shapes.iter().min_by_key(cost).copied().unwrap_or(Self { blocks: 1, pixels: 1 })
+    }
+}
 
 /// A convolution cut into bands.
 #[derive(Debug, Clone)]
@@ -40,10 +60,20 @@ impl Bands {
         Self { conv, rows, pixel_stride }
     }
 
-    /// Makes the number of output pixels of a band a multiple of `tile`, where a row is one pixel.
+    /// Where a row is one pixel, makes bands as few as tiles of `tile` pixels allow, and of even size.
     pub(crate) fn align_to(mut self, tile: usize) -> Self {
-        if self.conv.out_w() == 1 && self.rows > tile {
-            self.rows = self.rows.next_multiple_of(tile);
+        if self.conv.out_w() == 1 {
+            self.rows = self.conv.out_h().div_ceil(self.conv.out_h().div_ceil(self.rows.next_multiple_of(tile)));
+        }
+        self
+    }
+
+    /// Where there are more weights than inputs and a band's input costs nothing to read again: bands as large as
+    /// `bytes` allow, so that tasks share out channels instead and few read the same weights.
+    pub(crate) fn fewer_for_weights(mut self, bytes: usize) -> Self {
+        if self.conv.weight_len() > self.conv.in_len() {
+            let bands = self.conv.in_len().div_ceil(bytes).min(self.count());
+            self.rows = self.conv.out_h().div_ceil(bands);
         }
         self
     }
