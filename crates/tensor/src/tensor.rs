@@ -114,6 +114,28 @@ impl Tensor {
         }
     }
 
+    /// The elements as u8, to be changed in place.
+    ///
+    /// # Errors
+    /// [`Error::DType`] for another type.
+    pub fn as_u8_mut(&mut self) -> Result<&mut [u8], Error> {
+        match &mut self.data {
+            Data::U8(v) => Ok(v),
+            other => Err(Error::DType { expected: DType::U8, found: other.dtype() }),
+        }
+    }
+
+    /// The elements as f32, to be changed in place.
+    ///
+    /// # Errors
+    /// [`Error::DType`] for another type.
+    pub fn as_f32_mut(&mut self) -> Result<&mut [f32], Error> {
+        match &mut self.data {
+            Data::F32(v) => Ok(v),
+            other => Err(Error::DType { expected: DType::F32, found: other.dtype() }),
+        }
+    }
+
     /// Channels, height and width of a 4-d activation.
     ///
     /// # Errors

@@ -26,6 +26,22 @@ pub enum Error {
     UnknownPolicy(String),
     /// A threshold that is neither `otsu` nor a number from 0 to 1, or a sweep's step out of range.
     UnknownThreshold(String),
+    /// Unknown name of a baseline.
+    UnknownBaseline(String),
+    /// Two images of a walk differ in type, shape, layout or quantization.
+    Pair {
+        /// Make of the first.
+        expected: String,
+        /// Make of the second.
+        found: String,
+    },
+    /// An order of pixels names one twice, or one that the image has not.
+    Order {
+        /// The pixel's index.
+        pixel: u32,
+        /// Pixels of the image.
+        pixels: usize,
+    },
     /// Two slices that belong together differ in length, or a size is zero.
     Length {
         /// What the length is of.
@@ -57,6 +73,21 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "unknown threshold {text:?}: choose otsu, or a number from 0 to 1 (a sweep's step from 0.00001)"
+                )
+            }
+            Self::UnknownBaseline(name) => {
+                write!(f, "unknown baseline {name:?}: choose dataset-mean, black, image-mean, blur, or noise:SEED")
+            }
+            Self::Pair { expected, found } => {
+                write!(
+                    f,
+                    "the second image must be like the first in type, shape, layout and scale: expected {expected}, found {found}"
+                )
+            }
+            Self::Order { pixel, pixels } => {
+                write!(
+                    f,
+                    "an order of {pixels} pixels must have each once: pixel {pixel} is there twice or not in the image"
                 )
             }
             Self::Length { what, expected, found } => write!(f, "{what}: expected {expected} values, found {found}"),

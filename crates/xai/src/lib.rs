@@ -1,7 +1,7 @@
 //! Explanations of quantlens: EigenCAM and its signs, the map at input size, the difference of a pair of maps, the boxes
-//! that maps predict, and statistics of activations.
+//! that maps predict, deletion and insertion, and statistics of activations.
 //!
-//! Pure functions over tensors and slices: nothing here runs a network. Every formula names its source; the order of
+//! Pure functions over tensors and slices: where a network must run, the caller gives a closure that runs it. Every formula names its source; the order of
 //! every sum is fixed, so that results do not depend on threads.
 
 #![forbid(unsafe_code)]
@@ -14,6 +14,8 @@ mod histogram;
 mod localization;
 mod map;
 mod pair;
+mod perturbation;
+mod random;
 mod sign;
 mod stats;
 
@@ -27,5 +29,9 @@ pub use localization::{
 };
 pub use map::{cam_map, grey, resize_bilinear, rmse};
 pub use pair::PairDifference;
+pub use perturbation::{
+    Baseline, Curve, CurveBand, DeletionInsertion, Known, Normalization, Perturbation, STEPS, Walk, changed_pixels,
+    gaussian_blur, pixel_order,
+};
 pub use sign::SignPolicy;
 pub use stats::ActivationStats;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::random::SplitMix64;
 use crate::{EigenCam, Error};
 
 /// How the sign of EigenCAM's projection is chosen.
@@ -70,13 +71,9 @@ pub(crate) fn covariance(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&x, &y)| (f64::from(x) - mean_a) * (f64::from(y) - mean_b)).sum()
 }
 
-/// One bit of FNV-1a over the id, finished by splitmix64: the same on every machine.
+/// The last bit that SplitMix64 draws for the id: the same on every machine.
 fn coin(seed: u64, id: &str) -> bool {
-    let fnv = id.bytes().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-    let mut z = (fnv ^ seed).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z ^ (z >> 31)) & 1 == 1
+    SplitMix64::named(seed, id).next() & 1 == 1
 }
 
 impl fmt::Display for SignPolicy {
