@@ -42,6 +42,8 @@ pub enum Error {
         /// Pixels of the image.
         pixels: usize,
     },
+    /// The network's output for the class is 0, so that AblationCAM's shares of it do not exist.
+    ZeroScore,
     /// Two slices that belong together differ in length, or a size is zero.
     Length {
         /// What the length is of.
@@ -60,7 +62,9 @@ impl fmt::Display for Error {
                 write!(f, "expected the activation of one image, [1, c, h, w] or [1, h, w, c], found shape {found}")
             }
             Self::Tensor(e) => write!(f, "activation: {e}"),
-            Self::NotFinite => f.write_str("activation has infinite or overflowing values: EigenCAM is not defined"),
+            Self::NotFinite => {
+                f.write_str("activation or score has infinite or overflowing values: its map is not defined")
+            }
             Self::LapackSign { channels, positions } => write!(
                 f,
                 "sign policy lapack needs at least 1.7 channels a position (LAPACK's sign depends on the data otherwise): \
@@ -90,6 +94,7 @@ impl fmt::Display for Error {
                     "an order of {pixels} pixels must have each once: pixel {pixel} is there twice or not in the image"
                 )
             }
+            Self::ZeroScore => f.write_str("the network's output for the class is 0: AblationCAM is not defined"),
             Self::Length { what, expected, found } => write!(f, "{what}: expected {expected} values, found {found}"),
         }
     }

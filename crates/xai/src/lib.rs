@@ -1,4 +1,4 @@
-//! Explanations of quantlens: EigenCAM and its signs, the map at input size, the difference of a pair of maps, the boxes
+//! Explanations of quantlens: EigenCAM and its signs, ScoreCAM, AblationCAM, the map at input size, the difference of a pair of maps, the boxes
 //! that maps predict, deletion and insertion, and statistics of activations.
 //!
 //! Pure functions over tensors and slices: where a network must run, the caller gives a closure that runs it. Every formula names its source; the order of
@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod ablationcam;
+mod channelcam;
 mod colormap;
 mod eigen;
 mod eigencam;
@@ -16,9 +18,12 @@ mod map;
 mod pair;
 mod perturbation;
 mod random;
+mod scorecam;
 mod sign;
 mod stats;
 
+pub use ablationcam::{AblatedActivation, AblationCam};
+pub use channelcam::ChannelCam;
 pub use colormap::{jet, overlay};
 pub use eigencam::EigenCam;
 pub use error::Error;
@@ -33,5 +38,6 @@ pub use perturbation::{
     Baseline, Curve, CurveBand, DeletionInsertion, Known, Normalization, Perturbation, STEPS, Walk, changed_pixels,
     gaussian_blur, pixel_order,
 };
+pub use scorecam::{MaskedInput, ScoreCam};
 pub use sign::SignPolicy;
 pub use stats::ActivationStats;
