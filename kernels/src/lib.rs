@@ -39,7 +39,10 @@ pub mod testing;
 mod x86;
 
 pub use buffer::{AlignedBuf, Element};
-pub use conv::{Activation, Conv2d, ConvF32, ConvU8, KernelInfo, KernelOp, LinearF32, LinearU8, kernels};
+pub use conv::{
+    Activation, Conv2d, ConvF32, ConvF32Parts, ConvU8, ExpandDepthwiseF32, KernelInfo, KernelOp, LinearF32, LinearU8,
+    kernels,
+};
 pub use elementwise::{AddU8, MulU8};
 pub use error::Error;
 pub use isa::Isa;

@@ -28,6 +28,18 @@ impl<'a, T> SharedMut<'a, T> {
         // SAFETY: the range lies inside the slice, as asserted; the caller promises that nobody else accesses it.
         unsafe { std::slice::from_raw_parts_mut(self.ptr.add(start), len) }
     }
+
+    /// Where the elements from `start` on lie, of which there are at least `len`: for outputs of a task that lie between
+    /// those of other tasks, which no slice may cover.
+    ///
+    /// # Panics
+    /// If they lie outside the slice.
+    #[inline(always)]
+    pub(crate) fn span(&self, start: usize, len: usize) -> *mut T {
+        assert!(start <= self.len && len <= self.len - start, "span {start} + {len} of {}", self.len);
+        // SAFETY: the start lies inside the slice, as asserted.
+        unsafe { self.ptr.add(start) }
+    }
 }
 
 // SAFETY: it is a `&mut [T]` whose parts are handed to threads; that they are disjoint is what `part` demands.

@@ -2,7 +2,8 @@
 //! kernel, and the same results on any number of threads.
 
 use quantlens_kernels::{
-    Activation, AlignedBuf, Conv2d, ConvF32, ConvU8, Isa, LinearU8, Numerics, QParams, Requantize, Team, kernels,
+    Activation, AlignedBuf, Conv2d, ConvF32, ConvF32Parts, ConvU8, ExpandDepthwiseF32, Isa, LinearU8, Numerics,
+    QParams, Requantize, Team, kernels,
 };
 
 /// A small generator (splitmix64), so that a failure can be repeated.
@@ -76,6 +77,22 @@ fn geometries(random: &mut Random) -> Vec<Conv2d> {
         Conv2d { in_c: 130, out_c: 130, groups: 130, ..large },
         Conv2d { in_c: 130, out_c: 130, groups: 130, stride: [2, 2], kernel: [5, 5], padding: [2, 2], ..large },
     ]);
+    all.extend(dense_3x3());
+    all
+}
+
+/// What Winograd kernels serve: maps smaller than a tile, of whole tiles and of one pixel less and more, with all paddings;
+/// one chunk of tiles and several; one block of channels and several.
+fn dense_3x3() -> Vec<Conv2d> {
+    let mut all = Vec::new();
+    for (in_h, in_w) in [(1, 1), (3, 2), (4, 5), (7, 8), (9, 9), (12, 13), (11, 17), (31, 30)] {
+        for (in_c, out_c) in [(16, 16), (32, 48)] {
+            for padding in [[0, 0], [1, 1], [0, 1], [2, 2]] {
+                all.push(Conv2d { in_h, in_w, kernel: [3, 3], padding, ..Conv2d::linear(in_c, out_c) });
+            }
+        }
+    }
+    all.retain(|conv| conv.check().is_ok());
     all
 }
 
@@ -206,9 +223,12 @@ fn f32_kernels_are_close_to_scalar() {
         // Both sum n products of magnitude up to 1. Rounding errors add up as a random walk over partial sums, which
         // are one too: sqrt(n) steps of half an eps of sqrt(n), a quarter of that for products of this size. Six times
         // n * eps leaves room for the largest of all outputs and for the slope of 1.5 of an activation.
-        let tolerance = 6.0 * (geometry.terms() as f32 + 1.0) * f32::EPSILON;
+        let direct = 6.0 * (geometry.terms() as f32 + 1.0) * f32::EPSILON;
         for isa in isas() {
             let conv = make(isa);
+            // Winograd's F(4x4) adds and takes away values up to 10 times as large along each axis: its errors are about
+            // ten times those of direct sums, of which the bound above leaves a tenth; three times it leaves room.
+            let tolerance = if conv.kernel_name().contains("winograd") { 3.0 * direct } else { direct };
             served.insert(conv.kernel_name());
             ran.insert(isa);
             let found = run_f32(&conv, &input, 1);
@@ -229,6 +249,61 @@ fn f32_kernels_are_close_to_scalar() {
     for info in kernels().iter().filter(|info| info.name.starts_with("f32") && info.isa != Isa::Scalar) {
         assert!(!info.isa.available() || served.contains(info.name), "{} was never chosen", info.name);
     }
+}
+
+/// Pointwise convolutions and the depthwise ones after them: windows, strides, maps smaller than a window, rings of one
+/// step and of several, bands, blocks of one vector and less.
+fn pairs() -> Vec<(Conv2d, Conv2d)> {
+    let mut all = Vec::new();
+    for (in_h, in_w, in_c) in [(1, 1, 5), (2, 3, 1), (7, 7, 8), (13, 12, 3), (30, 9, 2), (9, 61, 4), (120, 37, 24)] {
+        for (size, stride, padding) in [(3, 1, 1), (3, 2, 1), (5, 1, 2), (5, 2, 2), (3, 1, 0), (5, 2, 1), (3, 2, 2)] {
+            for channels in [7, 8, 17, 24, 40] {
+                let expand = Conv2d { in_h, in_w, ..Conv2d::linear(in_c, channels) };
+                let (kernel, stride, padding) = ([size; 2], [stride; 2], [padding; 2]);
+                let shape = Conv2d { in_h, in_w, kernel, stride, padding, ..Conv2d::linear(channels, channels) };
+                all.push((expand, Conv2d { groups: channels, ..shape }));
+            }
+        }
+    }
+    all.retain(|(_, depthwise)| depthwise.check().is_ok());
+    all
+}
+
+#[test]
+fn expand_and_depthwise_equals_the_two_alone() {
+    let mut random = Random(3);
+    for (index, (expand, depthwise)) in pairs().into_iter().enumerate() {
+        let mut floats = |len: usize| (0..len).map(|_| random.float()).collect::<Vec<_>>();
+        let weights = [floats(expand.weight_len()), floats(depthwise.weight_len())];
+        let bias = [floats(expand.out_c), floats(expand.out_c)];
+        let input = floats(expand.in_len());
+        let all = [Activation::None, Activation::Relu, Activation::Relu6, Activation::Hardswish];
+        let activations = [all[index % 4], all[index / 4 % 4]];
+        let part =
+            |conv, i: usize| ConvF32Parts { conv, weights: &weights[i], bias: &bias[i], activation: activations[i] };
+        let [first, second] = [part(&expand, 0), part(&depthwise, 1)];
+        for isa in isas() {
+            let Some(pair) = ExpandDepthwiseF32::new(isa, &first, &second).expect("valid") else { continue };
+            let alone = |part: &ConvF32Parts, input: &[f32]| {
+                let conv = ConvF32::new(isa, part.conv, part.weights, part.bias, part.activation).expect("valid");
+                run_f32(&conv, input, 1)
+            };
+            let expected = alone(&second, &alone(&first, &input));
+            for threads in [1, 2, 5] {
+                let mut scratch = AlignedBuf::<f32>::new(pair.scratch_len());
+                scratch.fill(f32::NAN);
+                let mut found = vec![f32::NAN; depthwise.out_len()];
+                pair.run(&input, &mut found, &mut scratch, &Team::new(threads));
+                let name = pair.kernel_name();
+                assert!(found == expected, "{name} {expand:?} {depthwise:?} {activations:?}, {threads} threads");
+            }
+        }
+    }
+    let (expand, depthwise) = (Conv2d::linear(4, 8), Conv2d { groups: 8, ..Conv2d::linear(8, 8) });
+    let parts = |conv, weights| ConvF32Parts { conv, weights, bias: &[0.0; 8], activation: Activation::None };
+    let pair = |weights| ExpandDepthwiseF32::new(Isa::Scalar, &parts(&expand, weights), &parts(&depthwise, &[0.0; 8]));
+    assert!(pair(&[0.0; 32]).is_ok_and(|pair| pair.is_none()), "nothing serves a window of 1x1");
+    assert!(pair(&[0.0; 31]).is_err());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! [`ConvF32::new`] take, among the kernels of sets that the wanted [`Isa`](crate::Isa) includes, the last in order that serves
 //! the shape.
 
+mod expand;
 mod f32;
 mod geometry;
 mod registry;
@@ -12,6 +13,8 @@ mod u8;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod vector;
 
+pub(crate) use self::expand::ExpandKernel;
+pub use self::expand::{ConvF32Parts, ExpandDepthwiseF32};
 pub use self::f32::{ConvF32, LinearF32};
 pub(crate) use self::f32::{F32Kernel, PackedF32};
 pub use self::geometry::Conv2d;

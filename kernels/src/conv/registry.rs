@@ -60,6 +60,10 @@ static F32: &[&F32Kernel] = &[
     &crate::x86::GEMM_F32,
     #[cfg(target_arch = "x86_64")]
     &crate::x86::DEPTHWISE_F32,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::WINOGRAD2_F32,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::WINOGRAD4_F32,
     #[cfg(target_arch = "aarch64")]
     &crate::aarch64::GEMM_F32,
     #[cfg(target_arch = "aarch64")]

@@ -1,0 +1,445 @@
+//! f32 pointwise convolution and the depthwise one after it, in one pass: tasks and packed weights. The tensor between
+//! the two is never written out.
+//!
+//! A task makes a block of channels of a band of output rows. It expands a few rows of these channels at a time into a
+//! ring of padded rows that stays in the first-level cache, and convolves them from there. Sums are made in the order of
+//! the two kernels run one after the other, so results are equal bit for bit; but taps in the padding, which those leave
+//! out, add products of zero here.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::LanesF32;
+use crate::conv::{Activation, Conv2d, ConvF32Parts, PackedF32};
+use crate::shared::SharedMut;
+use crate::{AlignedBuf, Team};
+
+/// Bytes that a ring should stay within, if it has room for one step: part of a first-level cache.
+const RING_BYTES: usize = 20 << 10;
+
+/// Bytes of input that a band should stay near, since every block of channels reads it anew: part of a second-level cache.
+const BAND_BYTES: usize = 384 << 10;
+
+/// Pixels that are expanded at once, and outputs of a depthwise tile.
+const EXPAND_MR: usize = 6;
+const DEPTHWISE_MR: usize = 8;
+
+/// Vectors of a block of channels.
+const VECTORS: usize = 2;
+
+/// Tasks for each thread, so that they end at about the same time.
+const TASKS_EACH: usize = 4;
+
+/// What an instruction set adds to [`ExpandF32`]: an entry that has its instructions.
+pub(crate) trait ExpandF32Kernel: Send + Sync + Sized + 'static {
+    /// Its vectors.
+    type Lanes: LanesF32;
+
+    /// [`ExpandF32::items_body`] in a function that has the instruction set.
+    ///
+    /// # Safety
+    /// Those of [`ExpandF32::items_body`].
+    unsafe fn items(this: &ExpandF32<Self>, items: Range<usize>, input: &[f32], ring: &mut [f32], out: &SharedMut<f32>);
+
+    /// [`ExpandTile::run`] in a function of its own that has the instruction set: inlined side by side, tiles of all sizes
+    /// would leave no registers to each other.
+    ///
+    /// # Safety
+    /// Those of [`ExpandTile::run`].
+    unsafe fn expand<const P: usize, const NV: usize>(tile: &ExpandTile);
+
+    /// [`DepthwiseTile::run`], likewise.
+    ///
+    /// # Safety
+    /// Those of [`DepthwiseTile::run`].
+    unsafe fn depthwise<const P: usize, const SIZE: usize, const STRIDE: usize>(tile: &DepthwiseTile);
+}
+
+/// Both convolutions, packed for the kernel `K`.
+pub(crate) struct ExpandF32<K: ExpandF32Kernel> {
+    expand: Conv2d,
+    depthwise: Conv2d,
+    activations: [Activation; 2],
+    /// Pointwise weights, `[block][in_c][channel of the block]`.
+    weights: AlignedBuf<f32>,
+    bias: AlignedBuf<f32>,
+    /// Depthwise weights, `[block][tap][channel of the block]`.
+    taps: AlignedBuf<f32>,
+    depthwise_bias: AlignedBuf<f32>,
+    bands: usize,
+    /// Output rows of a step.
+    step: usize,
+    /// Rows of the ring, and its padded columns.
+    ring_rows: usize,
+    padded_w: usize,
+    kernel: PhantomData<fn() -> K>,
+}
+
+/// Whether the two are a pointwise convolution and a 3x3 or 5x5 depthwise one of its output.
+pub(crate) fn is_expand(expand: &Conv2d, depthwise: &Conv2d) -> bool {
+    let pointwise =
+        expand.kernel == [1, 1] && expand.stride == [1, 1] && expand.padding == [0, 0] && expand.groups == 1;
+    let chained = [expand.in_h, expand.in_w, expand.out_c] == [depthwise.in_h, depthwise.in_w, depthwise.in_c];
+    let window = matches!(depthwise.kernel, [3, 3] | [5, 5]) && matches!(depthwise.stride, [1, 1] | [2, 2]);
+    pointwise && chained && window && depthwise.is_depthwise()
+}
+
+impl<K: ExpandF32Kernel> ExpandF32<K> {
+    /// Channels of a block.
+    const NR: usize = VECTORS * K::Lanes::LANES;
+
+    /// For a pair that [`is_expand`] accepts, with slices of the geometries' lengths.
+    pub(crate) fn new(expand: &ConvF32Parts, depthwise: &ConvF32Parts) -> Self {
+        let (conv, channels) = (depthwise.conv, depthwise.conv.in_c);
+        let blocks = channels.div_ceil(Self::NR);
+        let padded_w = conv.in_w + 2 * conv.padding[1];
+        let row_bytes = padded_w * Self::NR * size_of::<f32>();
+        let fitting = (RING_BYTES / row_bytes).saturating_sub(conv.kernel[0]) / conv.stride[0] + 1;
+        let step = fitting.min(conv.out_h());
+        let bands = size_of::<f32>() * expand.conv.in_len() / BAND_BYTES + 1;
+        let pack = |values: &[f32], each: usize| {
+            let mut packed = AlignedBuf::new(blocks * each * Self::NR);
+            for (index, &value) in values.iter().enumerate() {
+                let (channel, i) = (index / each, index % each);
+                packed[(channel / Self::NR * each + i) * Self::NR + channel % Self::NR] = value;
+            }
+            packed
+        };
+        Self {
+            expand: *expand.conv,
+            depthwise: *conv,
+            activations: [expand.activation, depthwise.activation],
+            weights: pack(expand.weights, expand.conv.in_c),
+            bias: pack(expand.bias, 1),
+            taps: pack(depthwise.weights, conv.kernel[0] * conv.kernel[1]),
+            depthwise_bias: pack(depthwise.bias, 1),
+            bands: bands.min(conv.out_h()),
+            step,
+            ring_rows: (step - 1) * conv.stride[0] + conv.kernel[0],
+            padded_w,
+            kernel: PhantomData,
+        }
+    }
+
+    fn blocks(&self) -> usize {
+        self.depthwise.in_c.div_ceil(Self::NR)
+    }
+
+    /// An item is a band and a block.
+    fn items(&self) -> usize {
+        self.bands * self.blocks()
+    }
+
+    fn ring_len(&self) -> usize {
+        (self.ring_rows * self.padded_w * Self::NR).next_multiple_of(16)
+    }
+
+    /// What [`ExpandF32Kernel::items`] does.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; no other task has these items. The slices are those of the geometries and the
+    /// ring's length.
+    #[inline(always)]
+    pub(crate) unsafe fn items_body(&self, items: Range<usize>, input: &[f32], ring: &mut [f32], out: &SharedMut<f32>) {
+        let conv = &self.depthwise;
+        let (stride, pad) = (conv.stride[0], conv.padding[0] as isize);
+        // The padding's columns stay as they are from here on.
+        ring.fill(0.0);
+        for item in items {
+            let (band, block) = (item / self.blocks(), item % self.blocks());
+            let (first, end) = (band * conv.out_h() / self.bands, (band + 1) * conv.out_h() / self.bands);
+            let mut done = (first * stride) as isize - pad;
+            for row in (first..end).step_by(self.step) {
+                let step_end = (row + self.step).min(end);
+                let needed = ((step_end - 1) * stride + conv.kernel[0]) as isize - pad;
+                // SAFETY: the caller's promise; the ring holds the rows of a step.
+                unsafe {
+                    self.expand_rows(block, done.max((row * stride) as isize - pad)..needed, input, ring);
+                    for row in row..step_end {
+                        self.depthwise_row(block, row, ring, out);
+                    }
+                }
+                done = needed;
+            }
+        }
+    }
+
+    /// Where a row of the expanded tensor, which may be one of the padding, lies in the ring.
+    #[inline(always)]
+    fn slot(&self, row: isize) -> usize {
+        (row + self.ring_rows as isize) as usize % self.ring_rows * self.padded_w * Self::NR
+    }
+
+    /// Expands rows, zeros for those in the padding, into the ring.
+    ///
+    /// # Safety
+    /// As [`ExpandF32::items_body`].
+    #[inline(always)]
+    unsafe fn expand_rows(&self, block: usize, rows: Range<isize>, input: &[f32], ring: &mut [f32]) {
+        let (h, w) = (self.expand.in_h as isize, self.expand.in_w);
+        let inside = rows.start.clamp(0, h)..rows.end.clamp(0, h);
+        for row in (rows.start..inside.start.min(rows.end)).chain(inside.end.max(rows.start)..rows.end) {
+            let start = self.slot(row);
+            ring[start..][..self.padded_w * Self::NR].fill(0.0);
+        }
+        if inside.is_empty() {
+            return;
+        }
+        let pixels = inside.start as usize * w..inside.end as usize * w;
+        let (mut row, mut x, mut next) = (inside.start, 0, pixels.start);
+        let mut start = self.slot(row);
+        for left in (1..=pixels.len().div_ceil(EXPAND_MR)).rev() {
+            let len = (pixels.end - next).div_ceil(left);
+            let mut to = [0; EXPAND_MR];
+            for to in &mut to[..len] {
+                *to = start + (self.depthwise.padding[1] + x) * Self::NR;
+                x += 1;
+                if x == w {
+                    (x, row) = (0, row + 1);
+                    start = self.slot(row);
+                }
+            }
+            let in_c = self.expand.in_c;
+            let input = &input[next * in_c..][..len * in_c];
+            assert!(to[..len].iter().all(|to| to + Self::NR <= ring.len()));
+            let tile = ExpandTile {
+                in_c,
+                input: input.as_ptr(),
+                weights: self.weights[block * in_c * Self::NR..][..in_c * Self::NR].as_ptr(),
+                bias: self.bias[block * Self::NR..][..Self::NR].as_ptr(),
+                activation: self.activations[0],
+                ring: ring.as_mut_ptr(),
+                to,
+            };
+            // SAFETY: the caller's promise; the slices above are what the pointers promise.
+            unsafe {
+                match (len, self.depthwise.in_c - block * Self::NR > K::Lanes::LANES) {
+                    (6, true) => K::expand::<6, 2>(&tile),
+                    (5, true) => K::expand::<5, 2>(&tile),
+                    (4, true) => K::expand::<4, 2>(&tile),
+                    (3, true) => K::expand::<3, 2>(&tile),
+                    (2, true) => K::expand::<2, 2>(&tile),
+                    (_, true) => K::expand::<1, 2>(&tile),
+                    (6, false) => K::expand::<6, 1>(&tile),
+                    (5, false) => K::expand::<5, 1>(&tile),
+                    (4, false) => K::expand::<4, 1>(&tile),
+                    (3, false) => K::expand::<3, 1>(&tile),
+                    (2, false) => K::expand::<2, 1>(&tile),
+                    (_, false) => K::expand::<1, 1>(&tile),
+                }
+            }
+            next += len;
+        }
+    }
+
+    /// A row of outputs of a block, from the ring.
+    ///
+    /// # Safety
+    /// As [`ExpandF32::items_body`]; the ring holds the rows of the window.
+    #[inline(always)]
+    unsafe fn depthwise_row(&self, block: usize, row: usize, ring: &[f32], out: &SharedMut<f32>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (self.depthwise.kernel[0], self.depthwise.stride[0]) {
+                (3, 1) => self.depthwise_tiles::<3, 1>(block, row, ring, out),
+                (3, _) => self.depthwise_tiles::<3, 2>(block, row, ring, out),
+                (_, 1) => self.depthwise_tiles::<5, 1>(block, row, ring, out),
+                (_, _) => self.depthwise_tiles::<5, 2>(block, row, ring, out),
+            }
+        }
+    }
+
+    /// [`ExpandF32::depthwise_row`] for a window of `SIZE` and a stride.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn depthwise_tiles<const SIZE: usize, const STRIDE: usize>(
+        &self,
+        block: usize,
+        row: usize,
+        ring: &[f32],
+        out: &SharedMut<f32>,
+    ) {
+        let conv = &self.depthwise;
+        let top = (row * STRIDE) as isize - conv.padding[0] as isize;
+        let slots: [usize; SIZE] = std::array::from_fn(|ky| self.slot(top + ky as isize));
+        let (out_w, tiles) = (conv.out_w(), conv.out_w().div_ceil(DEPTHWISE_MR));
+        for channel in (block * Self::NR..conv.in_c.min((block + 1) * Self::NR)).step_by(K::Lanes::LANES) {
+            let lane = channel % Self::NR;
+            let channels = (conv.in_c - channel).min(K::Lanes::LANES);
+            let taps = &self.taps[block * SIZE * SIZE * Self::NR..][..SIZE * SIZE * Self::NR];
+            let bias = &self.depthwise_bias[channel..][..K::Lanes::LANES];
+            for index in 0..tiles {
+                let (x, end) = (index * out_w / tiles, (index + 1) * out_w / tiles);
+                let reach = (((end - 1) * STRIDE + SIZE - 1) * Self::NR) + Self::NR;
+                assert!(slots.iter().all(|slot| slot + reach <= ring.len()));
+                let tile = DepthwiseTile {
+                    values: ring[x * STRIDE * Self::NR + lane..].as_ptr(),
+                    rows: &slots,
+                    taps: taps[lane..].as_ptr(),
+                    bias: bias.as_ptr(),
+                    activation: self.activations[1],
+                    channels,
+                    out: out.span((row * out_w + x) * conv.out_c + channel, (end - x - 1) * conv.out_c + channels),
+                    out_c: conv.out_c,
+                };
+                // SAFETY: the caller's promise; the slices above are what the pointers promise.
+                unsafe {
+                    match end - x {
+                        8 => K::depthwise::<8, SIZE, STRIDE>(&tile),
+                        7 => K::depthwise::<7, SIZE, STRIDE>(&tile),
+                        6 => K::depthwise::<6, SIZE, STRIDE>(&tile),
+                        5 => K::depthwise::<5, SIZE, STRIDE>(&tile),
+                        4 => K::depthwise::<4, SIZE, STRIDE>(&tile),
+                        3 => K::depthwise::<3, SIZE, STRIDE>(&tile),
+                        2 => K::depthwise::<2, SIZE, STRIDE>(&tile),
+                        _ => K::depthwise::<1, SIZE, STRIDE>(&tile),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Some pixels to expand, for a block of channels.
+pub(crate) struct ExpandTile {
+    in_c: usize,
+    /// Pixels of `in_c` elements, one after another.
+    input: *const f32,
+    /// The block's weights, of all its channels for each of `in_c`, and bias.
+    weights: *const f32,
+    bias: *const f32,
+    activation: Activation,
+    /// The ring, and where in it the block's channels of each pixel go.
+    ring: *mut f32,
+    to: [usize; EXPAND_MR],
+}
+
+impl ExpandTile {
+    /// `NV` vectors of a block at `P` pixels.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set, and the pointers what the fields say, for `P` pixels.
+    #[inline(always)]
+    pub(crate) unsafe fn run<L: LanesF32, const P: usize, const NV: usize>(&self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sums = [[L::splat(0.0); NV]; P];
+            for sums in &mut sums {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = L::load(self.bias.add(v * L::LANES));
+                }
+            }
+            let (mut weight, mut input) = (self.weights, self.input);
+            for _ in 0..self.in_c {
+                let mut w = [sums[0][0]; NV];
+                for (v, w) in w.iter_mut().enumerate() {
+                    *w = L::load(weight.add(v * L::LANES));
+                }
+                for (pixel, sums) in sums.iter_mut().enumerate() {
+                    let x = L::splat(*input.add(pixel * self.in_c));
+                    for v in 0..NV {
+                        sums[v] = L::fma(x, w[v], sums[v]);
+                    }
+                }
+                weight = weight.add(VECTORS * L::LANES);
+                input = input.add(1);
+            }
+            for (sums, to) in sums.iter().zip(self.to) {
+                for (v, &sum) in sums.iter().enumerate() {
+                    L::store(self.ring.add(to + v * L::LANES), L::activate(self.activation, sum));
+                }
+            }
+        }
+    }
+}
+
+/// Some outputs in a row, for a vector of channels.
+pub(crate) struct DepthwiseTile<'a> {
+    /// The vector's channels at the first pixel of the first output's window, and where the rows of the window start after it.
+    values: *const f32,
+    rows: &'a [usize],
+    /// The vector's weights, a block's channels from one tap to the next, and bias.
+    taps: *const f32,
+    bias: *const f32,
+    activation: Activation,
+    /// The first output, its channels (up to a vector), and channels from one output to the next.
+    out: *mut f32,
+    channels: usize,
+    out_c: usize,
+}
+
+impl DepthwiseTile<'_> {
+    /// `P` outputs of a window of `SIZE` and a stride. As many rows as the window has are in `rows`, in a slice so that the
+    /// loop over them stays one. With a stride of 1, columns come before taps, so that each is loaded once.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set, and the pointers what the fields say, for `P` outputs.
+    #[inline(always)]
+    pub(crate) unsafe fn run<L: LanesF32, const P: usize, const SIZE: usize, const STRIDE: usize>(&self) {
+        let pixel_len = VECTORS * L::LANES;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sums = [L::load(self.bias); P];
+            let mut taps = self.taps;
+            for &row in self.rows {
+                let values = self.values.add(row);
+                let mut w = [sums[0]; SIZE];
+                for w in &mut w {
+                    *w = L::load(taps);
+                    taps = taps.add(pixel_len);
+                }
+                if STRIDE == 1 {
+                    for column in 0..P + SIZE - 1 {
+                        let value = L::load(values.add(column * pixel_len));
+                        for (kx, &w) in w.iter().enumerate() {
+                            if column >= kx && column - kx < P {
+                                sums[column - kx] = L::fma(value, w, sums[column - kx]);
+                            }
+                        }
+                    }
+                } else {
+                    for (pixel, sum) in sums.iter_mut().enumerate() {
+                        for (kx, &w) in w.iter().enumerate() {
+                            *sum = L::fma(L::load(values.add((pixel * STRIDE + kx) * pixel_len)), w, *sum);
+                        }
+                    }
+                }
+            }
+            for (pixel, &sum) in sums.iter().enumerate() {
+                let (out, value) = (self.out.add(pixel * self.out_c), L::activate(self.activation, sum));
+                if self.channels == L::LANES {
+                    L::store(out, value);
+                } else {
+                    L::store_first(std::slice::from_raw_parts_mut(out, self.channels), value);
+                }
+            }
+        }
+    }
+}
+
+impl<K: ExpandF32Kernel> PackedF32 for ExpandF32<K> {
+    fn scratch_len(&self) -> usize {
+        // Tasks are as many as there are items at most; how many depends on the team, which is not known here.
+        self.items().min(MAX_TASKS) * self.ring_len()
+    }
+
+    fn weight_bytes(&self) -> usize {
+        [&self.weights, &self.bias, &self.taps, &self.depthwise_bias].map(|values| size_of_val(&**values)).iter().sum()
+    }
+
+    fn run(&self, input: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team) {
+        let (items, threads) = (self.items(), team.threads());
+        let tasks = if threads == 1 { 1 } else { items.min(threads * TASKS_EACH).min(MAX_TASKS) };
+        let (rings, out) = (SharedMut::new(scratch), SharedMut::new(output));
+        team.run(tasks, |task| {
+            let items = task * items / tasks..(task + 1) * items / tasks;
+            // SAFETY: a kernel is chosen only where the CPU has its instruction set; each task has its items and ring.
+            unsafe { K::items(self, items, input, rings.part(task * self.ring_len(), self.ring_len()), &out) }
+        });
+    }
+}
+
+/// Most tasks, each with a ring of its own.
+const MAX_TASKS: usize = 16;
