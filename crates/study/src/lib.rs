@@ -13,6 +13,7 @@ mod progress;
 mod record;
 mod run;
 mod scan;
+pub mod statistics;
 mod summary;
 mod tables;
 mod timing;
