@@ -24,7 +24,7 @@ Examples:
 A model is a safetensors file (weights/README.md describes it; tools/export.py makes it from PyTorch), or \
 demo:f32 or demo:int8, the small untrained pair inside this command.
 
-Exit codes: 0 done, 1 the run failed, 2 the command was used wrongly.";
+Exit codes: 0 done, 1 the run failed, 2 the command was used wrongly, 130 a study was stopped with Ctrl-C.";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -206,9 +206,9 @@ pub struct InspectArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Writes one record an image, network and precision into the folder (Parquet), and from them tables 1 to 9 of Rogers et \
-al. (KDIR 2023), also as tables.json. A run that was cut short goes on where it stopped; records of other settings in \
-the folder are an error that lists what differs. Another --signs scans nothing again; with --no-timing it keeps the \
-times that are there.
+al. (KDIR 2023) with the paper's numbers, intervals and tests, as tables.txt, .md, .csv, .tex and .json. A run that was \
+cut short (Ctrl-C stops it cleanly) goes on where it stopped; records of other settings in the folder are an error that \
+lists what differs. Another --signs or --seed scans nothing again; with --no-timing it keeps the times that are there.
 
 Examples:
   quantlens study --pair f32.safetensors,int8.safetensors --data photos --out study
@@ -255,7 +255,16 @@ pub struct StudyArgs {
     /// How the maps' signs are chosen: lapack, mean, peak or random:SEED
     #[arg(long, value_name = "POLICY", default_value = "lapack", value_parser = parse_signs)]
     pub signs: SignPolicy,
-    /// Print the tables as JSON
+    /// Seed of the bootstrap intervals and permutation tests
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub seed: u64,
+    /// Resamples of the bootstrap and flips of the permutation tests
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub resamples: u32,
+    /// Print the tables in this format; the files have all of them
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t, conflicts_with = "json")]
+    pub tables: TablesName,
+    /// Print the tables as JSON, as --tables json does
     #[arg(long)]
     pub json: bool,
     /// Leave out the timing stage (tables 8 and 9)
@@ -282,6 +291,22 @@ pub struct StudyArgs {
     /// JPEG decoder; both give Pillow's pixels, turbojpeg needs a build with that feature [default: pure]
     #[arg(long, value_enum, help_heading = "Images")]
     pub decoder: Option<DecoderName>,
+}
+
+/// Names of the tables' formats.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum TablesName {
+    /// Boxes drawn with characters
+    #[default]
+    Terminal,
+    /// GitHub's Markdown
+    Markdown,
+    /// A line a number
+    Csv,
+    /// A tabular each (booktabs)
+    Latex,
+    /// Everything, with all digits
+    Json,
 }
 
 /// What the labels of a labels file are.

@@ -12,6 +12,7 @@ mod inspect;
 mod labels;
 mod models;
 mod output;
+mod stages;
 mod study;
 mod tensors;
 
@@ -34,6 +35,10 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if matches!(error.downcast_ref(), Some(quantlens_study::Error::Stopped { .. })) => {
+            output::hint(&error.to_string());
+            ExitCode::from(stages::INTERRUPTED)
+        }
         Err(error) => match error.downcast::<clap::Error>() {
             Ok(usage) => usage.exit(),
             Err(error) => {

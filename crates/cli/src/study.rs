@@ -1,40 +1,60 @@
-//! `quantlens study`: pairs of networks over a data set; records, the paper's tables, and their JSON.
+//! `quantlens study`: pairs of networks over a data set; records, and the tables in every format.
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use indicatif::ProgressBar;
 use quantlens::{DecodeOptions, Geometry};
 use quantlens_data::{Class, Dataset, OpenOptions, Sample};
+use quantlens_study::statistics::Bootstrap;
 use quantlens_study::{
-    PairSpec, Progress, ScanReport, Shard, StudyConfig, TimingOptions, render, run_scan, run_timing, summarize, to_json,
+    PairSpec, ScanReport, Shard, StudyConfig, SummaryOptions, TableFormat, TimingOptions, render, run_scan, run_timing,
+    summarize,
 };
 
-use crate::args::{self, GeometryName, StudyArgs};
+use crate::args::{self, GeometryName, StudyArgs, TablesName};
+use crate::stages::{self, Stages};
 use crate::{models, output};
-
-/// The tables as JSON, in the study's folder.
-const TABLES: &str = "tables.json";
 
 /// Runs the subcommand.
 pub fn run(args: &StudyArgs) -> Result<()> {
     let config = configure(args)?;
-    let bar = Bar::default();
-    let report = run_scan(&config, &bar)?;
+    let stages = Stages::default();
+    stages::catch_interrupts();
+    let report = run_scan(&config, &stages)?;
     tell(args, &report);
     let whole = config.shard == Shard::ALL;
     if whole && !args.no_timing {
         let options =
             TimingOptions { rounds: args.timing_rounds, images: args.timing_images, threads: args.timing_threads };
-        run_timing(&config, options, &bar)?;
+        run_timing(&config, options, &stages)?;
     }
-    let summary = summarize(&config.out_dir, config.signs)?;
-    let json = serde_json::to_string_pretty(&to_json(&summary))? + "\n";
-    output::write_file(&config.out_dir.join(TABLES), |f| Ok(std::io::Write::write_all(f, json.as_bytes())?))?;
-    output::hint(&format!("records and {TABLES} are in {}", config.out_dir.display()));
-    output::print(if args.json { json } else { render(&summary) }.as_str())
+    let bootstrap = Bootstrap { seed: args.seed, resamples: args.resamples, ..Bootstrap::default() };
+    let summary = summarize(&config.out_dir, &SummaryOptions { signs: config.signs, bootstrap }, &stages)?;
+    let printed = if args.json { TableFormat::Json } else { args.tables.into() };
+    for format in TableFormat::ALL {
+        let text = render(&summary, format);
+        let path = config.out_dir.join(format.file_name());
+        output::write_file(&path, |f| Ok(std::io::Write::write_all(f, text.as_bytes())?))?;
+        if format == printed {
+            output::print(&text)?;
+        }
+    }
+    let names = TableFormat::ALL.map(TableFormat::file_name).join(", ");
+    output::hint(&format!("records, {names} are in {}", config.out_dir.display()));
+    Ok(())
+}
+
+impl From<TablesName> for TableFormat {
+    fn from(name: TablesName) -> Self {
+        match name {
+            TablesName::Terminal => Self::Terminal,
+            TablesName::Markdown => Self::Markdown,
+            TablesName::Csv => Self::Csv,
+            TablesName::Latex => Self::Latex,
+            TablesName::Json => Self::Json,
+        }
+    }
 }
 
 fn configure(args: &StudyArgs) -> Result<StudyConfig> {
@@ -136,37 +156,6 @@ fn tell(args: &StudyArgs, report: &ScanReport) {
     }
     if !report.unreadable.is_empty() {
         output::hint(&format!("{} images could not be read; their records say why", report.unreadable.len()));
-    }
-}
-
-/// Shows a study's progress on stderr, as a bar where that is a terminal.
-#[derive(Default)]
-struct Bar(Mutex<Option<ProgressBar>>);
-
-impl Bar {
-    fn with(&self, use_it: impl FnOnce(&ProgressBar)) {
-        if let Some(bar) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            use_it(bar);
-        }
-    }
-}
-
-impl Progress for Bar {
-    fn start(&self, stage: &str, total: u64) {
-        let bar = output::progress(total as usize, if stage == "timing" { "timing rounds" } else { "images" });
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
-    }
-
-    fn advance(&self, steps: u64) {
-        self.with(|bar| bar.inc(steps));
-    }
-
-    fn finish(&self) {
-        self.with(ProgressBar::finish_and_clear);
-    }
-
-    fn note(&self, text: &str) {
-        self.with(|bar| bar.suspend(|| output::hint(text)));
     }
 }
 

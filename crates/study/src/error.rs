@@ -37,6 +37,11 @@ pub enum Error {
         /// What was wrong with the first.
         first: String,
     },
+    /// The user stopped it. What is written stays, and a rerun goes on from there.
+    Stopped {
+        /// Images of the scan that are written, and how many there are; none in another stage.
+        done: Option<[u64; 2]>,
+    },
     /// A setting that cannot work.
     Settings(String),
     /// A network could not be planned or run.
@@ -75,6 +80,13 @@ impl fmt::Display for Error {
             }
             Self::NoUsableImages { tried, first } => {
                 write!(f, "none of {tried} images gave a result; the first: {first}")
+            }
+            Self::Stopped { done } => {
+                f.write_str("stopped")?;
+                if let Some([done, all]) = done {
+                    write!(f, " with {done} of {all} images scanned")?;
+                }
+                f.write_str("; the same command goes on from there")
             }
             Self::Settings(why) => f.write_str(why),
             Self::Network { network, why } => write!(f, "{network}: {why}"),

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod data_hash;
 mod error;
 mod manifest;
 mod parquet_file;
@@ -25,6 +26,9 @@ pub use progress::{Progress, Quiet};
 pub use record::{Precision, Reading, Record, SCHEMA_VERSION};
 pub use run::{PairSpec, StudyConfig, run_scan, run_timing, summarize};
 pub use scan::{ScanReport, WALL_TIMES};
-pub use summary::{Accuracy, Both, PairSummary, Rmse, SMALL_GAP, SUBSET_PERCENT, Statistics, Summary, subset_size};
-pub use tables::{BYTES_A_MB, Column, Row, Table, render, tables, to_json};
+pub use summary::{
+    Accuracy, Both, Comparison, Dice, Effect, Estimate, Group, Inference, PairSummary, PolicyRmse, Rmse, SMALL_GAP,
+    SUBSET_PERCENT, Scope, Single, Statistics, Summary, SummaryOptions, Test, subset_size,
+};
+pub use tables::{BYTES_A_MB, Column, Kind, Row, Table, TableFormat, render, tables, to_json};
 pub use timing::{NetworkTimes, PairTimes, Spread, TIMINGS, TimingOptions, Timings};

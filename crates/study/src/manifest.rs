@@ -20,6 +20,8 @@ pub const MANIFEST: &str = "manifest.json";
 pub struct Settings {
     /// Version of the records' columns.
     pub schema_version: u32,
+    /// Version of quantlens: another one may compute other numbers.
+    pub quantlens: String,
     /// Images a part.
     pub part_size: u64,
     /// The data set.
@@ -35,7 +37,7 @@ pub struct DataSettings {
     pub description: String,
     /// Number of images.
     pub images: u64,
-    /// SHA-256 over each image's id, size of file and class, in order.
+    /// SHA-256 over each image's id, class, and size and SHA-256 of its file, in order.
     pub sha256: String,
     /// The JPEG decoder.
     pub decoder: String,
@@ -67,6 +69,8 @@ pub struct NetworkSettings {
     pub sha256: String,
     /// Size of the model file in bytes.
     pub bytes: u64,
+    /// Weights and biases as PyTorch counts parameters: with the architecture's name they tell widths and classes.
+    pub parameters: u64,
     /// The layer whose activation is recorded.
     pub layer: String,
     /// Resize, crop, mean and standard deviation of the input, as text.
@@ -213,6 +217,7 @@ pub(crate) mod tests {
             network: "tiny".into(),
             sha256: hex(&Sha256::digest(precision)),
             bytes: if precision == "f32" { 4 << 20 } else { 1 << 20 },
+            parameters: 1 << 20,
             layer: "features.1".into(),
             preprocess: "resize 256, crop 224".into(),
             numerics: (precision != "f32").then(|| "fbgemm".into()),
@@ -220,6 +225,7 @@ pub(crate) mod tests {
         let pair = |name: &str| PairSettings { name: name.into(), float: network("f32"), int8: network("int8") };
         Settings {
             schema_version: SCHEMA_VERSION,
+            quantlens: env!("CARGO_PKG_VERSION").into(),
             part_size,
             data: DataSettings {
                 description: "fake images".into(),

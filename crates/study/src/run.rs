@@ -7,15 +7,15 @@ use quantlens_engine::{Isa, Numerics, Plan, Session};
 use quantlens_nets::Model;
 use quantlens_tensor::Tensor;
 use quantlens_xai::SignPolicy;
-use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::manifest::{DataSettings, Manifest, NetworkSettings, PairSettings, Settings, hex};
+use crate::data_hash::data_hash;
+use crate::manifest::{DataSettings, Manifest, NetworkSettings, PairSettings, Settings};
 use crate::parts::{PART_SIZE, Records, Shard};
 use crate::progress::Progress;
 use crate::record::{Precision, SCHEMA_VERSION};
 use crate::scan::{Images, Network, Scan, ScanReport};
-use crate::summary::Summary;
+use crate::summary::{Summary, SummaryOptions};
 use crate::timing::{Observe, TimingOptions, Timings, time_pair};
 
 /// A float network and its quantized twin.
@@ -92,7 +92,7 @@ impl StudyConfig {
 /// written; not a single usable image. Single images that cannot be read are recorded and reported, not errors.
 pub fn run_scan(config: &StudyConfig, progress: &dyn Progress) -> Result<ScanReport, Error> {
     let study = Study::new(config, 1)?;
-    let manifest = Manifest::new(study.settings(), config.isa.name());
+    let manifest = Manifest::new(study.settings(progress)?, config.isa.name());
     let networks: Vec<&dyn Network> = study.networks.iter().map(|n| n as &dyn Network).collect();
     let scan = Scan {
         images: &study,
@@ -113,7 +113,7 @@ pub fn run_scan(config: &StudyConfig, progress: &dyn Progress) -> Result<ScanRep
 pub fn run_timing(config: &StudyConfig, options: TimingOptions, progress: &dyn Progress) -> Result<Timings, Error> {
     let study = Study::new(config, options.threads)?;
     let inputs = study.first_inputs(options.images)?;
-    progress.start("timing", (config.pairs.len() * (options.rounds + 1)) as u64);
+    progress.start("timing", (config.pairs.len() * (options.rounds + 1)) as u64, 0);
     let mut pairs = Vec::new();
     for (spec, networks) in config.pairs.iter().zip(study.networks.chunks_exact(2)) {
         let of = |n: &EngineNetwork| -> Vec<Tensor> { inputs.iter().map(|image| image[n.input].clone()).collect() };
@@ -134,8 +134,8 @@ pub fn run_timing(config: &StudyConfig, options: TimingOptions, progress: &dyn P
 ///
 /// # Errors
 /// As [`Summary::compute`].
-pub fn summarize(folder: &Path, signs: SignPolicy) -> Result<Summary, Error> {
-    Summary::compute(&Records::open(folder)?, signs, Timings::read(folder)?)
+pub fn summarize(folder: &Path, options: &SummaryOptions, progress: &dyn Progress) -> Result<Summary, Error> {
+    Summary::compute(&Records::open(folder)?, options, Timings::read(folder)?, progress)
 }
 
 /// A configuration made ready: plans, and the ways its networks want images prepared.
@@ -187,7 +187,7 @@ impl<'a> Study<'a> {
         Ok(EngineNetwork { pair: &pair.name, precision, model, plan, layer, input, classes })
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self, progress: &dyn Progress) -> Result<Settings, Error> {
         let config = self.config;
         let geometry = match config.geometry {
             Geometry::Stretch => "stretch",
@@ -198,8 +198,9 @@ impl<'a> Study<'a> {
             float: self.network_settings(&n[0]),
             int8: self.network_settings(&n[1]),
         });
-        Settings {
+        Ok(Settings {
             schema_version: SCHEMA_VERSION,
+            quantlens: env!("CARGO_PKG_VERSION").into(),
             part_size: config.part_size,
             data: DataSettings {
                 description: match config.dataset.labels {
@@ -207,14 +208,14 @@ impl<'a> Study<'a> {
                     labels => format!("{}, labels read as {labels}", config.data_name),
                 },
                 images: self.samples.len() as u64,
-                sha256: data_hash(self.samples),
+                sha256: data_hash(self.samples, progress)?,
                 decoder: config.decode.decoder.name().into(),
                 exif: config.decode.orient,
                 geometry: geometry.into(),
                 input_size: self.input_size,
             },
             pairs: pairs.collect(),
-        }
+        })
     }
 
     fn network_settings(&self, n: &EngineNetwork<'_>) -> NetworkSettings {
@@ -225,6 +226,7 @@ impl<'a> Study<'a> {
             network: n.model.network.clone(),
             sha256: n.model.file_sha256.clone(),
             bytes: n.model.size_bytes,
+            parameters: n.model.parameters,
             layer: n.layer.into(),
             preprocess: format!(
                 "resize {resize}, crop {h}x{w}, {:?}, mean {:?}, std {:?}",
@@ -342,17 +344,6 @@ fn preprocess(model: &Model, crop: [usize; 2], geometry: Geometry) -> Preprocess
         std: file.std,
         geometry,
     }
-}
-
-/// SHA-256 over each image's id, size of file and class. Sizes stand for the bytes, which may be many gigabytes.
-fn data_hash(samples: &[Sample]) -> String {
-    let mut hash = Sha256::new();
-    for s in samples {
-        let bytes = std::fs::metadata(&s.path).map(|m| m.len());
-        let class = s.class.as_ref().map(|c| (c.index, c.wnid.as_deref(), c.name.as_str()));
-        hash.update(format!("{}\t{:?}\t{class:?}\n", s.id, bytes.ok()));
-    }
-    hex(&hash.finalize())
 }
 
 /// A network ready to run.

@@ -84,8 +84,8 @@ impl Scan<'_> {
         }
         let (missing, kept) = self.missing(ranges)?;
         let mut report = ScanReport { kept, ..ScanReport::default() };
-        progress.start("scan", missing.iter().map(|r| r.end - r.start).sum::<u64>() + kept);
-        progress.advance(kept);
+        let total = missing.iter().map(|r| r.end - r.start).sum::<u64>() + kept;
+        progress.start("scan", total, kept);
         let sessions = |_| self.networks.iter().map(|n| n.session()).collect();
         let mut workers: Vec<Vec<Box<dyn Observe + '_>>> = (0..self.threads.max(1)).map(sessions).collect();
         let mut waiting = Vec::new();
@@ -96,7 +96,10 @@ impl Scan<'_> {
         }
         for range in missing {
             let started = Instant::now();
-            let rows = self.part(&range, &mut workers, progress, &mut report);
+            let Some(rows) = self.part(&range, &mut workers, progress, &mut report) else {
+                let written = if usable { report.scanned } else { 0 };
+                return Err(Error::Stopped { done: Some([kept + written, total]) });
+            };
             usable |= rows.iter().any(|r| r.error.is_none());
             waiting.push((range, rows, started.elapsed()));
             if usable {
@@ -146,14 +149,14 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// The rows of a part, in order.
+    /// The rows of a part, in order; none where the user stopped it, since a part is written whole or not at all.
     fn part(
         &self,
         range: &Range<u64>,
         workers: &mut [Vec<Box<dyn Observe + '_>>],
         progress: &dyn Progress,
         report: &mut ScanReport,
-    ) -> Vec<Record> {
+    ) -> Option<Vec<Record>> {
         let next = AtomicU64::new(range.start);
         let done: Mutex<Vec<(u64, Vec<Record>)>> = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
@@ -162,7 +165,7 @@ impl Scan<'_> {
                 scope.spawn(move || {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
-                        if index >= range.end {
+                        if index >= range.end || progress.stopped() {
                             break;
                         }
                         let rows = self.image(index, sessions);
@@ -174,6 +177,9 @@ impl Scan<'_> {
             }
         });
         let mut done = done.into_inner().unwrap_or_else(|e| e.into_inner());
+        if (done.len() as u64) < range.end - range.start {
+            return None;
+        }
         done.sort_by_key(|(index, _)| *index);
         let rows: Vec<Record> = done.into_iter().flat_map(|(_, rows)| rows).collect();
         report.scanned += range.end - range.start;
@@ -183,7 +189,7 @@ impl Scan<'_> {
             progress.note(&format!("{id}: {why}"));
             report.unreadable.push((id.clone(), why));
         }
-        rows
+        Some(rows)
     }
 
     /// The rows of an image.

@@ -185,6 +185,7 @@ pub(crate) fn time_pair(
             }
         }
         progress.advance(1);
+        progress.check()?;
     }
     let [float, int8] = runs.map(Runs::spread);
     Ok(PairTimes { name: name.into(), float, int8 })

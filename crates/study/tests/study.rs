@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use quantlens_data::{Dataset, OpenOptions, RgbImage, demo_image, resize_bilinear};
 use quantlens_engine::Isa;
 use quantlens_nets::{ModelFile, load};
 use quantlens_study::{
-    Error, PairSpec, Precision, Quiet, Record, Records, StudyConfig, TimingOptions, run_scan, run_timing, summarize,
-    to_json,
+    Error, PairSpec, Precision, Progress, Quiet, Record, Records, StudyConfig, SummaryOptions, TimingOptions, run_scan,
+    run_timing, summarize, to_json,
 };
 use quantlens_xai::SignPolicy;
 
@@ -66,7 +67,7 @@ fn a_study_from_images_to_tables() {
         assert!(r.top5_prob.iter().sum::<f32>() <= 1.0 + 1e-6 && r.top5_prob.is_sorted_by(|a, b| a >= b));
     }
     run_timing(&config, TimingOptions { rounds: 1, images: 2, threads: 1 }, &Quiet).unwrap();
-    let summary = summarize(&out, SignPolicy::Peak).unwrap();
+    let summary = summarize(&out, &SummaryOptions::new(SignPolicy::Peak), &Quiet).unwrap();
     assert_eq!((summary.pairs[0].images, summary.pairs[0].failed, summary.pairs[0].subset), (5, 1, 1));
     assert!(summary.pairs[0].rmse.mean >= 0.0 && summary.timings.is_some());
     let json = to_json(&summary).to_string();
@@ -88,6 +89,51 @@ fn threads_and_kills_leave_no_trace() {
     let report = run_scan(&config(&data, &outs[1], 2), &Quiet).unwrap();
     assert_eq!((report.scanned, report.kept), (4, 2));
     assert_eq!(files(&outs[0]), files(&outs[1]));
+}
+
+/// Stops a stage after so many steps.
+struct Stopper {
+    stage: &'static str,
+    left: AtomicU64,
+    running: AtomicBool,
+}
+
+impl Stopper {
+    fn new(stage: &'static str, steps: u64) -> Self {
+        Self { stage, left: steps.into(), running: false.into() }
+    }
+}
+
+impl Progress for Stopper {
+    fn start(&self, stage: &str, _: u64, _: u64) {
+        self.running.store(stage == self.stage, Ordering::Relaxed);
+    }
+
+    fn advance(&self, steps: u64) {
+        if self.running.load(Ordering::Relaxed) {
+            self.left.fetch_sub(steps, Ordering::Relaxed);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.left.load(Ordering::Relaxed) == 0
+    }
+}
+
+#[test]
+fn a_stopped_scan_keeps_whole_parts_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    let whole = folder.path().join("whole");
+    run_scan(&config(&data, &whole, 1), &Quiet).unwrap();
+    let config = config(&data, &out, 1);
+    let e = run_scan(&config, &Stopper::new("scan", 5)).unwrap_err();
+    assert_eq!(e.to_string(), "stopped with 4 of 6 images scanned; the same command goes on from there");
+    let report = run_scan(&config, &Quiet).unwrap();
+    assert_eq!((report.scanned, report.kept), (2, 4));
+    assert_eq!(files(&out), files(&whole));
+    let e = summarize(&out, &SummaryOptions::new(SignPolicy::Mean), &Stopper::new("records", 4)).unwrap_err();
+    assert!(matches!(e, Error::Stopped { done: None }), "{e}");
 }
 
 #[test]

@@ -39,5 +39,5 @@ pub use perturbation::{
     gaussian_blur, pixel_order,
 };
 pub use scorecam::{MaskedInput, ScoreCam};
-pub use sign::SignPolicy;
+pub use sign::{SignPolicy, covariance};
 pub use stats::ActivationStats;

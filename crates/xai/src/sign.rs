@@ -65,7 +65,7 @@ impl EigenCam {
 }
 
 /// Sum of products of deviations from the means; its sign is the correlation's.
-pub(crate) fn covariance(a: &[f32], b: &[f32]) -> f64 {
+pub fn covariance(a: &[f32], b: &[f32]) -> f64 {
     let mean = |v: &[f32]| v.iter().map(|&x| f64::from(x)).sum::<f64>() / v.len() as f64;
     let (mean_a, mean_b) = (mean(a), mean(b));
     a.iter().zip(b).map(|(&x, &y)| (f64::from(x) - mean_a) * (f64::from(y) - mean_b)).sum()

@@ -33,10 +33,18 @@ fn a_small_study_makes_records_and_tables() {
     }
     assert!(text.contains("mobilenet_v2") && notes.contains("untrained"), "{text}\n{notes}");
     let tables: Value = serde_json::from_slice(&fs::read(folder.path().join("out/tables.json")).unwrap()).unwrap();
-    assert_eq!(tables["tables"].as_array().unwrap().len(), 9 + 1);
+    let ids: Vec<&str> = tables["tables"].as_array().unwrap().iter().map(|t| t["id"].as_str().unwrap()).collect();
+    assert_eq!((ids.len(), ids[8], ids[9], ids[10]), (9 + 1 + 6, "table-8", "table-9", "differences"), "{ids:?}");
+    for (name, start) in [("tables.txt", "Table 1. "), ("tables.md", "### Table 1. "), ("tables.csv", "table,")] {
+        let file = fs::read_to_string(folder.path().join("out").join(name)).unwrap();
+        assert!(file.starts_with(start), "{name}: {file}");
+    }
+    assert!(fs::read_to_string(folder.path().join("out/tables.tex")).unwrap().contains("\\begin{tabular}"));
     assert_eq!(tables["summary"]["pairs"][0]["images"], 3);
     assert!(files(&folder.path().join("out")).iter().any(|p| p.extension().is_some_and(|e| e == "parquet")));
     // Again: nothing is scanned, another sign policy comes from the records, and JSON goes to the terminal.
+    let (csv, _) = ok(folder.path(), &study(&["--no-timing", "--tables", "csv", "--resamples", "50", "--seed", "9"]));
+    assert_eq!(csv, fs::read_to_string(folder.path().join("out/tables.csv")).unwrap());
     let (json, notes) = ok(folder.path(), &study(&["--signs", "mean", "--no-timing", "--json"]));
     assert!(notes.contains("3 images were in out already"), "{notes}");
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["summary"]["signs"], "mean");

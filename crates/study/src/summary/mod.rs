@@ -1,15 +1,27 @@
 //! What the records say: accuracies, map differences, the subset of images whose maps differ most, and the
-//! activation statistics over it. Computed from records alone, in a fixed order, for any sign policy.
+//! activation statistics over it, and how sure all of this is. Computed from records alone, in a fixed order, for any
+//! sign policy. Parts stream by: what is kept of an image is a few numbers (`collect`).
+
+mod collect;
+mod image;
+mod inference;
+#[cfg(all(test, target_os = "linux"))]
+mod memory;
 
 use std::collections::BTreeMap;
 
-use quantlens_xai::{PairDifference, SignPolicy, dice_counts};
+use quantlens_xai::{SignPolicy, dice, dice_counts};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use self::collect::{Brief, Collected};
+use self::image::{Compared, Image, STATISTICS};
+pub use self::inference::{Comparison, Effect, Estimate, Group, Inference, Scope, Single, Test};
 use crate::manifest::{DataSettings, PairSettings};
 use crate::parts::{Part, Records};
+use crate::progress::Progress;
 use crate::record::{Precision, Record};
+use crate::statistics::Bootstrap;
 use crate::timing::Timings;
 use crate::{Error, Manifest};
 
@@ -29,11 +41,40 @@ pub fn subset_size(images: usize) -> usize {
     (images * SUBSET_PERCENT).div_ceil(100)
 }
 
+/// What a summary is made with, besides the records.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SummaryOptions {
+    /// The sign policy of the maps.
+    pub signs: SignPolicy,
+    /// How intervals are drawn; the same seed and number of draws serve the sign-flip tests.
+    pub bootstrap: Bootstrap,
+}
+
+impl SummaryOptions {
+    /// 10,000 resamples, 95 % intervals, seed 0.
+    pub fn new(signs: SignPolicy) -> Self {
+        Self { signs, bootstrap: Bootstrap::default() }
+    }
+
+    /// The chosen policy, then the others that the summary compares it with.
+    fn policies(&self) -> Vec<SignPolicy> {
+        let mut all = vec![self.signs];
+        let random = matches!(self.signs, SignPolicy::Random(_));
+        let others = [SignPolicy::Lapack, SignPolicy::Mean, SignPolicy::Peak, SignPolicy::Random(0)];
+        all.extend(others.into_iter().filter(|p| *p != self.signs && !(random && *p == SignPolicy::Random(0))));
+        all
+    }
+}
+
 /// A study's results.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     /// The sign policy of the maps.
     pub signs: String,
+    /// How the intervals were made.
+    pub bootstrap: Bootstrap,
+    /// Tests in the family that Holm's correction is over: all of the study.
+    pub tests: usize,
     /// The images and how they became inputs.
     pub data: DataSettings,
     /// Images whose records are not there: the study was cut short, or other shards are missing.
@@ -80,10 +121,40 @@ pub struct PairSummary {
     pub statistics: Both<Statistics>,
     /// Activation statistics over the subset.
     pub subset_statistics: Both<Statistics>,
-    /// Sorensen-Dice of the two networks' mean activation histograms summed over the subset, 0 to 1.
-    pub dice: f64,
+    /// Overlap of the two networks' activation histograms on the subset.
+    pub dice: Dice,
     /// Images where the relative gap of either network's first two eigenvalues is below [`SMALL_GAP`].
     pub small_gaps: usize,
+    /// Differences of the maps under each sign policy that applies to the layer, the chosen one first.
+    pub policies: Vec<PolicyRmse>,
+    /// Intervals, tests and effect sizes.
+    pub inference: Inference,
+}
+
+/// Sorensen-Dice coefficients of the histograms of the mean activation (figure 2), 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Dice {
+    /// Counts summed over the subset and divided by their total.
+    pub counts: f64,
+    /// Each image's counts divided by their own total, then averaged: the same where all maps have one size.
+    pub images: f64,
+    /// The mean of each image's own coefficient.
+    pub each: f64,
+}
+
+/// Differences of the maps under a sign policy.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PolicyRmse {
+    /// The policy.
+    pub signs: String,
+    /// Mean RMSE over all images.
+    pub mean: f64,
+    /// Mean of the 5 % largest.
+    pub top_mean: f64,
+    /// Mean over all images after turning one map where the two correlate negatively.
+    pub aligned_mean: f64,
+    /// Share of images whose maps correlate negatively, percent.
+    pub flipped: f64,
 }
 
 /// Shares of right classifications, in percent; none where no image has a label.
@@ -135,56 +206,41 @@ pub struct Statistics {
     pub sparsity: f64,
 }
 
-/// What is kept of an image and pair once its maps are compared.
-struct Image {
-    index: u64,
-    difference: PairDifference,
-    networks: [Row; 2],
-}
-
-/// What is kept of a row.
-struct Row {
-    true_rank: Option<u32>,
-    gap: f32,
-    /// In the order of [`Statistics`]' fields.
-    statistics: [f64; 8],
-    /// Filled bins and their counts: a 7x7 map fills at most 49 of 256.
-    histogram: Vec<(u8, u32)>,
-}
+/// The field names of [`Statistics`], in order.
+const STATISTIC_KEYS: [&str; STATISTICS] =
+    ["entropy_raw", "entropy", "entropy_hist_raw", "entropy_hist", "sigma_raw", "sigma", "sparsity_raw", "sparsity"];
 
 impl Summary {
     /// Summarizes a folder of records.
     ///
     /// # Errors
     /// Unreadable parts; no image with a result of both networks of a pair; layers of a pair whose maps differ in
-    /// size; a sign policy that does not apply ([`quantlens_xai::Error::LapackSign`]).
-    pub fn compute(records: &Records, signs: SignPolicy, timings: Option<Timings>) -> Result<Self, Error> {
+    /// size; a sign policy that does not apply ([`quantlens_xai::Error::LapackSign`]); [`Error::Stopped`].
+    pub fn compute(
+        records: &Records,
+        options: &SummaryOptions,
+        timings: Option<Timings>,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
         let Manifest { settings, .. } = records.manifest();
-        let mut images: Vec<Vec<Image>> = settings.pairs.iter().map(|_| Vec::new()).collect();
-        let mut failed: Vec<Failed> = settings.pairs.iter().map(|_| Failed::default()).collect();
-        let mut instruction_sets = BTreeMap::new();
-        for part in records.parts() {
-            let part = part?;
-            let rows = 2 * settings.pairs.len();
-            *instruction_sets.entry(part.isa.clone()).or_insert(0) += (part.records.len() / rows.max(1)) as u64;
-            for (pair, found) in
-                reduce(&part, settings.pairs.len(), signs, settings.data.input_size)?.into_iter().enumerate()
-            {
-                for image in found {
-                    match image {
-                        Ok(image) => images[pair].push(image),
-                        Err(why) => failed[pair].add(why),
-                    }
-                }
-            }
-        }
-        let pairs = settings.pairs.iter().zip(images).zip(failed);
-        let pairs: Vec<PairSummary> = pairs
-            .map(|((settings, images), failed)| PairSummary::of(settings, images, failed))
-            .collect::<Result<_, _>>()?;
+        let (collected, instruction_sets) = collect(records, &options.policies(), progress)?;
+        let policies = options.policies();
+        let pairs = settings.pairs.iter().zip(collected).enumerate();
+        progress.start("statistics", settings.pairs.len() as u64, 0);
+        let summarize = |(number, (settings, images))| {
+            let summary = PairSummary::of(settings, images, number as u64, &policies, options)?;
+            progress.advance(1);
+            progress.check()?;
+            Ok(summary)
+        };
+        let mut pairs = pairs.map(summarize).collect::<Result<Vec<PairSummary>, Error>>()?;
+        progress.finish();
+        let tests = inference::correct(&mut pairs);
         let hints = pairs.iter().flat_map(PairSummary::hints).collect();
         Ok(Self {
-            signs: signs.to_string(),
+            signs: options.signs.to_string(),
+            bootstrap: options.bootstrap,
+            tests,
             data: settings.data.clone(),
             missing_images: records.missing_images(),
             instruction_sets,
@@ -195,82 +251,43 @@ impl Summary {
     }
 }
 
-/// Images of a pair without a result.
-#[derive(Default)]
-struct Failed {
-    images: usize,
-    first: Option<String>,
-}
-
-impl Failed {
-    fn add(&mut self, why: String) {
-        self.images += 1;
-        self.first.get_or_insert(why);
+/// Reduces all parts, one after another; returns what each pair comes to, and the images of each instruction set.
+fn collect(
+    records: &Records,
+    policies: &[SignPolicy],
+    progress: &dyn Progress,
+) -> Result<(Vec<Collected>, BTreeMap<String, u64>), Error> {
+    let Manifest { settings, .. } = records.manifest();
+    let mut pairs: Vec<Collected> =
+        settings.pairs.iter().map(|_| Collected::new(settings.data.images, policies.len())).collect();
+    let mut instruction_sets = BTreeMap::new();
+    progress.start("records", settings.data.images - records.missing_images(), 0);
+    for part in records.parts() {
+        let part = part?;
+        let images = (part.records.len() / (2 * settings.pairs.len()).max(1)) as u64;
+        *instruction_sets.entry(part.isa.clone()).or_insert(0) += images;
+        for (pair, found) in
+            pairs.iter_mut().zip(reduce(&part, settings.pairs.len(), policies, settings.data.input_size)?)
+        {
+            found.into_iter().for_each(|image| match image {
+                Ok(image) => pair.add(image),
+                Err(why) => pair.fail(why),
+            });
+        }
+        progress.advance(images);
+        progress.check()?;
     }
+    progress.finish();
+    Ok((pairs, instruction_sets))
 }
 
-/// The images of a part for each pair; those without a result as text.
-type Reduced = Vec<Vec<Result<Image, String>>>;
-
-fn reduce(part: &Part, pairs: usize, signs: SignPolicy, out: [usize; 2]) -> Result<Reduced, Error> {
+/// The images of a part for each pair.
+fn reduce(part: &Part, pairs: usize, policies: &[SignPolicy], out: [usize; 2]) -> Result<Vec<Vec<Compared>>, Error> {
     let of_pair = |pair: usize| {
-        let image = |rows: &[Record]| compare(&rows[2 * pair], &rows[2 * pair + 1], signs, out);
+        let image = |rows: &[Record]| Image::compare([&rows[2 * pair], &rows[2 * pair + 1]], policies, out);
         part.records.par_chunks_exact(2 * pairs).map(image).collect::<Result<Vec<_>, _>>()
     };
     (0..pairs).map(of_pair).collect()
-}
-
-/// Compares the two rows of an image and pair.
-fn compare(float: &Record, int8: &Record, signs: SignPolicy, out: [usize; 2]) -> Result<Result<Image, String>, Error> {
-    if let Some((row, why)) = [float, int8].iter().find_map(|r| Some((r, r.error.as_ref()?))) {
-        return Ok(Err(format!("{}: {why}", row.image_id)));
-    }
-    let [h, w, _] = float.map.map(|n| n as usize);
-    if float.map[..2] != int8.map[..2] {
-        let [h8, w8, _] = int8.map;
-        return Err(Error::Settings(format!(
-            "{}: the layers of the two networks have maps of {h}x{w} and {h8}x{w8}: choose layers of one size",
-            float.network
-        )));
-    }
-    let signed = |r: &Record| {
-        // The coins of a pair are independent: the id says which network.
-        let id = format!("{}/{}/{}", r.network, r.precision, r.image_id);
-        signs.apply(&r.p, &r.mean_activation, r.map[2] as usize, &id)
-    };
-    let difference = PairDifference::compute(&signed(float)?, &signed(int8)?, h, w, out);
-    Ok(Ok(Image { index: float.data_index, difference, networks: [float, int8].map(Row::of) }))
-}
-
-impl Row {
-    fn of(r: &Record) -> Self {
-        let [first, second] = r.eigenvalues;
-        let filled = r.histogram.iter().enumerate().filter(|(_, count)| **count > 0);
-        Self {
-            true_rank: r.true_rank,
-            gap: if first > 0.0 { (first - second) / first } else { 0.0 },
-            statistics: [
-                f64::from(r.entropy_softmax.raw),
-                f64::from(r.entropy_softmax.real),
-                f64::from(r.entropy_hist.raw),
-                f64::from(r.entropy_hist.real),
-                r.sigma.raw,
-                r.sigma.real,
-                100.0 * r.sparsity.raw,
-                100.0 * r.sparsity.real,
-            ],
-            histogram: filled.map(|(bin, &count)| (bin as u8, count)).collect(),
-        }
-    }
-}
-
-/// The `count` images with the largest value, in order of the data set; of equal values the earlier image.
-fn largest(images: &[Image], count: usize, value: impl Fn(&Image) -> f64) -> Vec<&Image> {
-    let mut order: Vec<&Image> = images.iter().collect();
-    order.sort_by(|a, b| value(b).total_cmp(&value(a)).then(a.index.cmp(&b.index)));
-    order.truncate(count);
-    order.sort_by_key(|image| image.index);
-    order
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
@@ -279,75 +296,113 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Accuracy of network `which` (0 float, 1 int8).
-fn accuracy(images: &[&Image], which: usize) -> Accuracy {
-    let ranks: Vec<u32> = images.iter().filter_map(|image| image.networks[which].true_rank).collect();
-    let within = |k: u32| {
-        let right = ranks.iter().filter(|&&rank| rank <= k).count();
-        (!ranks.is_empty()).then(|| 100.0 * right as f64 / ranks.len() as f64)
+fn accuracy(images: &[Brief], which: usize) -> Accuracy {
+    let labelled = images.iter().filter(|b| b.flags.right(which, 1).is_some()).count();
+    let within = |k: u8| {
+        let right = images.iter().filter(|b| b.flags.right(which, k) == Some(true)).count();
+        (labelled > 0).then(|| 100.0 * right as f64 / labelled as f64)
     };
-    Accuracy { labelled: ranks.len(), top1: within(1), top5: within(5) }
+    Accuracy { labelled, top1: within(1), top5: within(5) }
 }
 
-fn statistics(images: &[&Image], which: usize) -> Statistics {
-    let column = |i: usize| mean(images.iter().map(|image| image.networks[which].statistics[i]));
-    Statistics {
-        entropy_raw: column(0),
-        entropy: column(1),
-        entropy_hist_raw: column(2),
-        entropy_hist: column(3),
-        sigma_raw: column(4),
-        sigma: column(5),
-        sparsity_raw: column(6),
-        sparsity: column(7),
-    }
+/// Statistics from their means in the order of [`STATISTIC_KEYS`].
+fn statistics(means: [f64; STATISTICS]) -> Statistics {
+    let [entropy_raw, entropy, entropy_hist_raw, entropy_hist, sigma_raw, sigma, sparsity_raw, sparsity] = means;
+    Statistics { entropy_raw, entropy, entropy_hist_raw, entropy_hist, sigma_raw, sigma, sparsity_raw, sparsity }
 }
 
-fn histogram(images: &[&Image], which: usize) -> Vec<u64> {
-    let mut counts = vec![0; quantlens_xai::BINS];
-    for (bin, count) in images.iter().flat_map(|image| &image.networks[which].histogram) {
-        counts[usize::from(*bin)] += u64::from(*count);
+fn subset_statistics(images: &[&Image], which: usize) -> Statistics {
+    statistics(std::array::from_fn(|i| mean(images.iter().map(|image| image.networks[which].statistics[i]))))
+}
+
+/// Overlap of the histograms of the subset's images, in all readings that records allow.
+fn dice_readings(images: &[&Image]) -> Dice {
+    let bins = || vec![0f64; quantlens_xai::BINS];
+    let mut counts = [0, 1].map(|_| vec![0u64; quantlens_xai::BINS]);
+    let (mut shares, mut each) = ([bins(), bins()], 0.0);
+    for image in images {
+        let mut own = [bins(), bins()];
+        for (which, row) in image.networks.iter().enumerate() {
+            let total = row.histogram.iter().map(|(_, count)| f64::from(*count)).sum::<f64>().max(1.0);
+            for &(bin, count) in &row.histogram {
+                counts[which][usize::from(bin)] += u64::from(count);
+                own[which][usize::from(bin)] = f64::from(count) / total;
+                shares[which][usize::from(bin)] += f64::from(count) / total;
+            }
+        }
+        each += dice(&own[0], &own[1]);
     }
-    counts
+    let [a, b] = &counts;
+    Dice { counts: dice_counts(a, b), images: dice(&shares[0], &shares[1]), each: each / images.len() as f64 }
 }
 
 fn both<T>(of: impl Fn(usize) -> T) -> Both<T> {
     Both { f32: of(0), int8: of(1) }
 }
 
-fn rmse(all: &[&Image], images: &[Image], subset: &[&Image]) -> Rmse {
-    let flipped = |images: &[&Image]| 100.0 * mean(images.iter().map(|i| f64::from(u8::from(i.difference.flipped))));
-    let aligned = largest(images, subset.len(), |i| i.difference.rmse_aligned);
+/// Of images ranked by RMSE; the first `subset` are the subset.
+fn rmse(images: &[Brief], subset: usize) -> Rmse {
+    let flipped = |images: &[Brief]| 100.0 * mean(images.iter().map(|b| f64::from(u8::from(b.flags.flipped))));
+    let mut aligned: Vec<f64> = images.iter().map(|b| f64::from(b.aligned)).collect();
+    let aligned_mean = mean(aligned.iter().copied());
+    aligned.sort_by(|a, b| b.total_cmp(a));
     Rmse {
-        mean: mean(all.iter().map(|i| i.difference.rmse)),
-        subset_mean: mean(subset.iter().map(|i| i.difference.rmse)),
-        aligned_mean: mean(all.iter().map(|i| i.difference.rmse_aligned)),
-        aligned_top_mean: mean(aligned.iter().map(|i| i.difference.rmse_aligned)),
-        flipped: flipped(all),
-        subset_flipped: flipped(subset),
+        mean: mean(images.iter().map(|b| b.rmse)),
+        subset_mean: mean(images[..subset].iter().map(|b| b.rmse)),
+        aligned_mean,
+        aligned_top_mean: mean(aligned[..subset].iter().copied()),
+        flipped: flipped(images),
+        subset_flipped: flipped(&images[..subset]),
     }
 }
 
+/// Differences under each policy that applied to every image.
+fn policy_rmse(images: &mut Collected, policies: &[SignPolicy], subset: usize) -> Vec<PolicyRmse> {
+    let count = images.briefs.len();
+    let totals = images.policies.iter_mut().zip(policies).filter(|(t, _)| t.images == count);
+    let of = |(t, policy): (&mut collect::PolicyTotals, &SignPolicy)| PolicyRmse {
+        signs: policy.to_string(),
+        mean: t.rmse / count as f64,
+        top_mean: t.top_mean(subset),
+        aligned_mean: t.aligned / count as f64,
+        flipped: 100.0 * t.flipped as f64 / count as f64,
+    };
+    totals.map(of).collect()
+}
+
 impl PairSummary {
-    fn of(settings: &PairSettings, images: Vec<Image>, failed: Failed) -> Result<Self, Error> {
-        if images.is_empty() {
-            let first = failed.first.unwrap_or_else(|| "no records".into());
-            return Err(Error::NoUsableImages { tried: failed.images, first });
+    fn of(
+        settings: &PairSettings,
+        mut images: Collected,
+        number: u64,
+        policies: &[SignPolicy],
+        options: &SummaryOptions,
+    ) -> Result<Self, Error> {
+        if images.briefs.is_empty() {
+            let first = images.first_failure.unwrap_or_else(|| "no records".into());
+            return Err(Error::NoUsableImages { tried: images.failed, first });
         }
-        let all: Vec<&Image> = images.iter().collect();
-        let subset = largest(&images, subset_size(images.len()), |i| i.difference.rmse);
+        images.rank();
+        let count = images.briefs.len();
+        let size = subset_size(count);
+        let mut subset: Vec<&Image> = images.pool[..size].iter().collect();
+        subset.sort_by_key(|image| image.index);
+        let whole = |sums: [f64; STATISTICS]| statistics(sums.map(|sum| sum / count as f64));
         Ok(Self {
             settings: settings.clone(),
-            images: images.len(),
-            failed: failed.images,
-            subset: subset.len(),
+            images: count,
+            failed: images.failed,
+            subset: size,
             subset_indexes: subset.iter().map(|i| i.index).collect(),
-            accuracy: both(|which| accuracy(&all, which)),
-            subset_accuracy: both(|which| accuracy(&subset, which)),
-            rmse: rmse(&all, &images, &subset),
-            statistics: both(|which| statistics(&all, which)),
-            subset_statistics: both(|which| statistics(&subset, which)),
-            dice: dice_counts(&histogram(&subset, 0), &histogram(&subset, 1)),
-            small_gaps: images.iter().filter(|i| i.networks.iter().any(|n| n.gap < SMALL_GAP)).count(),
+            accuracy: both(|which| accuracy(&images.briefs, which)),
+            subset_accuracy: both(|which| accuracy(&images.briefs[..size], which)),
+            rmse: rmse(&images.briefs, size),
+            statistics: Both { f32: whole(images.sums.f32), int8: whole(images.sums.int8) },
+            subset_statistics: both(|which| subset_statistics(&subset, which)),
+            dice: dice_readings(&subset),
+            small_gaps: images.small_gaps,
+            inference: Inference::of(&images, size, number, options),
+            policies: policy_rmse(&mut images, policies, size),
         })
     }
 
@@ -373,6 +428,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::manifest::tests::settings;
     use crate::parts;
+    use crate::progress::Quiet;
     use crate::record::Reading;
 
     /// A row of a 1x2 map whose projection is (-a, a), shifted in the mean so that nothing else depends on it.
@@ -422,6 +478,12 @@ pub(crate) mod tests {
         folder
     }
 
+    /// Few resamples: the tests that look at intervals are elsewhere.
+    fn compute(records: &Records, signs: SignPolicy) -> Result<Summary, Error> {
+        let bootstrap = Bootstrap { resamples: 200, ..Bootstrap::default() };
+        Summary::compute(records, &SummaryOptions { signs, bootstrap }, None, &Quiet)
+    }
+
     #[test]
     fn five_percent_rounds_up() {
         let sizes = [(1, 1), (20, 1), (21, 2), (40, 2), (977, 49), (1932, 97), (50_000, 2500), (0, 0)];
@@ -432,7 +494,7 @@ pub(crate) mod tests {
     fn numbers_by_hand() {
         let folder = folder();
         let records = Records::open(folder.path()).unwrap();
-        let s = Summary::compute(&records, SignPolicy::Peak, None).unwrap();
+        let s = compute(&records, SignPolicy::Peak).unwrap();
         assert_eq!(s.instruction_sets, BTreeMap::from([("avx2".into(), 1), ("scalar".into(), 2)]));
         let one = &s.pairs[0];
         assert_eq!((one.images, one.failed, one.subset, one.subset_indexes.as_slice()), (3, 0, 1, [1].as_slice()));
@@ -448,11 +510,11 @@ pub(crate) mod tests {
         // Image 1 alone: float 1, int8 11; half of each as real values.
         assert_eq!((one.subset_statistics.f32.sigma_raw, one.subset_statistics.int8.sigma), (1.0, 5.5));
         assert_eq!((one.statistics.int8.entropy_raw, one.subset_statistics.f32.sparsity), (11.0, 25.0));
-        assert_eq!((one.dice, one.small_gaps), (1.0, 1));
+        assert_eq!((one.dice, one.small_gaps), (Dice { counts: 1.0, images: 1.0, each: 1.0 }, 1));
         let two = &s.pairs[1];
         // All RMSE are 0: the subset is the first image, whose int8 histogram has one of two values elsewhere.
         assert_eq!((two.images, two.failed, two.subset_indexes.as_slice()), (2, 1, [0].as_slice()));
-        assert_eq!((two.accuracy.f32.labelled, two.accuracy.f32.top1, two.dice), (0, None, 0.5));
+        assert_eq!((two.accuracy.f32.labelled, two.accuracy.f32.top1, two.dice.counts), (0, None, 0.5));
         assert!(s.hints.is_empty());
     }
 
@@ -461,11 +523,11 @@ pub(crate) mod tests {
         let folder = folder();
         let records = Records::open(folder.path()).unwrap();
         // Mean activation (0, 1): the opposite map of image 1 is turned.
-        let s = Summary::compute(&records, SignPolicy::Mean, None).unwrap();
+        let s = compute(&records, SignPolicy::Mean).unwrap();
         assert_eq!((s.pairs[0].rmse.mean, s.pairs[0].rmse.flipped, s.signs.as_str()), (0.0, 0.0, "mean"));
-        let s = Summary::compute(&records, SignPolicy::Lapack, None).unwrap();
+        let s = compute(&records, SignPolicy::Lapack).unwrap();
         assert_eq!(s.pairs[0].rmse.mean, 0.0);
-        let coins = |seed| Summary::compute(&records, SignPolicy::Random(seed), None).unwrap().pairs[1].rmse.mean;
+        let coins = |seed| compute(&records, SignPolicy::Random(seed)).unwrap().pairs[1].rmse.mean;
         assert!((0..20).any(|seed| coins(seed) > 0.0) && (0..20).any(|seed| coins(seed) == 0.0));
     }
 
@@ -481,7 +543,7 @@ pub(crate) mod tests {
         let rows: Vec<Record> =
             (0..100).flat_map(|i| Precision::ALL.map(|p| row(i, "one", p, [-1.0, 1.0], rank(p)))).collect();
         parts::write(folder.path(), &(0..100), &manifest, "scalar", &rows).unwrap();
-        let s = Summary::compute(&Records::open(folder.path()).unwrap(), SignPolicy::Lapack, None).unwrap();
+        let s = compute(&Records::open(folder.path()).unwrap(), SignPolicy::Lapack).unwrap();
         assert_eq!(s.hints.len(), 1);
         assert!(s.hints[0].starts_with("one int8: top-1 is 0.00 % on 100 images."), "{}", s.hints[0]);
     }
