@@ -52,15 +52,18 @@ impl Options {
     /// [`Error::Network`] for a file that is unreadable or refused, [`Error::Engine`] where the network cannot run at
     /// this input size or has no such layer.
     pub fn load(&self, path: impl AsRef<Path>) -> Result<Model, Error> {
-        self.build(&ModelFile::open(path.as_ref())?)
+        self.build(ModelFile::open(path.as_ref())?)
     }
 
-    /// Makes a model ready from a file that is already in memory.
+    /// Makes a model ready from a file that is already in memory, whose bytes are freed before weights are packed: the
+    /// most memory that loading takes is two copies of the weights.
     ///
     /// # Errors
     /// As [`Options::load`].
-    pub fn build(&self, file: &ModelFile) -> Result<Model, Error> {
-        let network = quantlens_nets::load(file, self.network.as_deref())?;
+    pub fn build(&self, file: ModelFile) -> Result<Model, Error> {
+        let network = quantlens_nets::load(&file, self.network.as_deref())?;
+        let metadata = file.metadata().clone();
+        drop(file);
         let preprocess = self.preprocess(&network.preprocess);
         preprocess.check()?;
         let layer = self.layer.clone().unwrap_or_else(|| network.cam_layer.clone());
@@ -72,7 +75,7 @@ impl Options {
         for name in self.taps.iter().chain([&layer]) {
             plan = plan.tap(name);
         }
-        let (plan, metadata) = (plan.build()?, file.metadata().clone());
+        let plan = plan.build()?;
         Ok(Model { metadata, network, plan, preprocess, layer, idle: Mutex::new(Vec::new()) })
     }
 

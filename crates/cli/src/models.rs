@@ -32,7 +32,7 @@ pub fn is_model(path: &Path) -> bool {
 /// # Errors
 /// Why the file is refused; the message names it.
 pub fn load(path: &Path, options: &Options) -> Result<Model> {
-    options.build(&open(path)?).with_context(|| path.display().to_string())
+    options.build(open(path)?).with_context(|| path.display().to_string())
 }
 
 /// Opens a model's file, or an embedded one, without building the network.

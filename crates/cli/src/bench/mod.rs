@@ -3,6 +3,7 @@
 mod measure;
 mod picture;
 mod profile;
+mod start;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 use self::measure::{Budget, Lane};
 use self::profile::{Layer, PeakRate};
+use self::start::Start;
 use crate::args::BenchArgs;
 use crate::{models, output};
 
@@ -29,6 +31,8 @@ struct Report {
     /// `latency`: all threads share an image. `throughput`: an image a thread.
     mode: &'static str,
     rounds: usize,
+    /// Of each model.
+    starts: Vec<Start>,
     /// Measured beside the layers.
     peaks: Vec<PeakRate>,
     results: Vec<Row>,
@@ -74,16 +78,18 @@ struct Network {
     precision: String,
     input: Tensor,
     size: [usize; 2],
+    start: Start,
 }
 
 /// Runs the subcommand.
 pub fn run(args: &BenchArgs) -> Result<()> {
     [&args.json, &args.picture].into_iter().flatten().try_for_each(|path| output::check_parent(path))?;
-    let (networks, isas, threads) = (load(args)?, isas(args)?, threads(args));
+    let (isas, threads) = (isas(args)?, threads(args));
+    let networks = load(args, isas[0])?;
     let mut lanes = lanes(&networks, &isas, &threads, args.throughput)?;
     let budget = args.runs.map_or(Budget::Seconds(args.seconds), Budget::Runs);
     let rounds = measure::rounds(&mut lanes, budget)?;
-    let mut report = report(args, &lanes, rounds);
+    let mut report = report(args, &networks, &lanes, rounds);
     if args.profile || args.picture.is_some() {
         report.peaks = profile::run(&mut lanes, &isas, &mut report.results)?;
     }
@@ -98,7 +104,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     output::print(&text(&report))
 }
 
-fn load(args: &BenchArgs) -> Result<Vec<Network>> {
+fn load(args: &BenchArgs, isa: Isa) -> Result<Vec<Network>> {
     let demo = models::DEMO.map(PathBuf::from);
     let paths = if args.models.is_empty() { &demo[..] } else { &args.models };
     if paths.iter().any(|path| models::is_demo(path)) {
@@ -106,12 +112,13 @@ fn load(args: &BenchArgs) -> Result<Vec<Network>> {
             "note: the demo pair is a narrow MobileNetV2, made to show that everything works; it is no torchvision network",
         );
     }
-    paths.iter().map(|path| network(path, args)).collect()
+    paths.iter().map(|path| network(path, args, isa)).collect()
 }
 
-fn network(path: &Path, args: &BenchArgs) -> Result<Network> {
-    let options = Options { network: args.network.clone(), input_size: args.input_size, ..Options::default() };
-    let model = models::load(path, &options)?;
+fn network(path: &Path, args: &BenchArgs, isa: Isa) -> Result<Network> {
+    let (network, input_size) = (args.network.clone(), args.input_size);
+    let options = Options { network, input_size, isa: Some(isa), ..Options::default() };
+    let (model, start) = start::load(path, &options)?;
     Ok(Network {
         path: path.to_path_buf(),
         graph: Arc::clone(&model.network().graph),
@@ -119,6 +126,7 @@ fn network(path: &Path, args: &BenchArgs) -> Result<Network> {
         precision: models::precision(&model),
         input: model.input(&quantlens_data::demo_image()),
         size: model.plan().input_size(),
+        start,
     })
 }
 
@@ -163,7 +171,7 @@ fn lanes<'a>(networks: &'a [Network], isas: &[Isa], threads: &[usize], throughpu
     Ok(lanes)
 }
 
-fn report(args: &BenchArgs, lanes: &[Lane<'_>], rounds: usize) -> Report {
+fn report(args: &BenchArgs, networks: &[Network], lanes: &[Lane<'_>], rounds: usize) -> Report {
     Report {
         version: env!("CARGO_PKG_VERSION"),
         target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
@@ -171,6 +179,7 @@ fn report(args: &BenchArgs, lanes: &[Lane<'_>], rounds: usize) -> Report {
         cores: models::cores(),
         mode: if args.throughput { "throughput" } else { "latency" },
         rounds,
+        starts: networks.iter().map(|network| network.start.clone()).collect(),
         peaks: Vec::new(),
         results: lanes.iter().map(row).collect(),
     }
@@ -243,7 +252,8 @@ fn text(report: &Report) -> String {
         cells.push(rate);
         table.add_row(cells);
     }
-    format!("{counted}; {what}\n\n{}{}", output::lines(&table), profile::text(report))
+    let tables = [output::lines(&table), start::text(&report.starts), profile::text(report)];
+    format!("{counted}; {what}\n\n{}", tables.concat())
 }
 
 #[cfg(test)]

@@ -27,6 +27,14 @@ fn every_combination_is_measured() {
     let found: Vec<_> =
         results.iter().map(|r| (r["model"].as_str().unwrap(), r["threads"].as_u64().unwrap())).collect();
     assert_eq!(found, [("demo:f32", 1), ("demo:f32", 2), ("demo:int8", 1), ("demo:int8", 2)]);
+    let starts = report["starts"].as_array().unwrap();
+    assert_eq!(starts.iter().map(|s| s["model"].as_str().unwrap()).collect::<Vec<_>>(), ["demo:f32", "demo:int8"]);
+    for start in starts {
+        assert!(number(&start["first_result_ms"]) > 0.0);
+        // More than the weights alone, where the system tells.
+        assert!(start["peak_memory_mb"].is_null() || number(&start["peak_memory_mb"]) > 1.0);
+    }
+    assert!(text.contains("load to first result"), "{text}");
     for result in results {
         assert_eq!(result["runs"], 7);
         assert_eq!(result["input_size"], serde_json::json!([32, 64]));
