@@ -78,6 +78,29 @@ fn geometries(random: &mut Random) -> Vec<Conv2d> {
         Conv2d { in_c: 130, out_c: 130, groups: 130, stride: [2, 2], kernel: [5, 5], padding: [2, 2], ..large },
     ]);
     all.extend(dense_3x3());
+    all.extend(wide());
+    all.retain(|conv| conv.macs() <= most_macs());
+    all
+}
+
+/// Most multiply-adds of a geometry; fewer under an emulator, which is told by `QUANTLENS_TEST_MACS`.
+fn most_macs() -> u64 {
+    std::env::var("QUANTLENS_TEST_MACS").map_or(u64::MAX, |macs| macs.parse().expect("a number"))
+}
+
+/// More channels than the above: from two to eight blocks of 16, whole and not, for kernels that take several at once.
+fn wide() -> Vec<Conv2d> {
+    let mut all = Vec::new();
+    for (in_h, in_w) in [(1, 1), (1, 3), (5, 7), (9, 12)] {
+        for channels in [32, 49, 64, 72, 80, 95, 112, 113, 128] {
+            all.push(Conv2d { in_h, in_w, ..Conv2d::linear(20, channels) });
+            for (size, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (8, 1), (9, 1)] {
+                let (kernel, stride, padding) = ([size; 2], [stride; 2], [size / 2; 2]);
+                let shape = Conv2d { in_h, in_w, kernel, stride, padding, ..Conv2d::linear(channels, channels) };
+                all.push(Conv2d { groups: channels, ..shape });
+            }
+        }
+    }
     all
 }
 
@@ -86,7 +109,7 @@ fn geometries(random: &mut Random) -> Vec<Conv2d> {
 fn dense_3x3() -> Vec<Conv2d> {
     let mut all = Vec::new();
     for (in_h, in_w) in [(1, 1), (3, 2), (4, 5), (7, 8), (9, 9), (12, 13), (11, 17), (31, 30)] {
-        for (in_c, out_c) in [(16, 16), (32, 48)] {
+        for (in_c, out_c) in [(16, 16), (32, 48), (16, 64)] {
             for padding in [[0, 0], [1, 1], [0, 1], [2, 2]] {
                 all.push(Conv2d { in_h, in_w, kernel: [3, 3], padding, ..Conv2d::linear(in_c, out_c) });
             }
@@ -96,11 +119,15 @@ fn dense_3x3() -> Vec<Conv2d> {
     all
 }
 
+/// The sets to test against scalar: all of this machine, or of those the ones that `QUANTLENS_TEST_ISAS` names, for
+/// emulators.
 fn isas() -> impl Iterator<Item = Isa> {
-    Isa::ALL.into_iter().filter(|isa| isa.available() && *isa != Isa::Scalar)
+    let named = std::env::var("QUANTLENS_TEST_ISAS").ok();
+    let wanted = move |isa: &Isa| named.as_ref().is_none_or(|names| names.split(',').any(|name| name == isa.name()));
+    Isa::ALL.into_iter().filter(|isa| isa.available() && *isa != Isa::Scalar).filter(wanted)
 }
 
-/// Prints which sets a family's tester ran, for scripts that expect some (`.ci/aarch64`); shown by `--nocapture`.
+/// Prints which sets a family's tester ran, for scripts that expect some (`.ci/aarch64`, `.ci/avx512`); shown by `--nocapture`.
 fn print_tested(family: &str, ran: &std::collections::HashSet<Isa>) {
     let names: Vec<_> = Isa::ALL.iter().filter(|isa| ran.contains(isa)).map(|isa| isa.name()).collect();
     println!("{family}: isas tested: {}", names.join(", "));
@@ -157,7 +184,8 @@ fn int8_kernels_equal_scalar() {
     }
     print_tested("int8 convolution", &ran);
     for info in kernels().iter().filter(|info| info.name.starts_with("u8") && info.isa != Isa::Scalar) {
-        assert!(!info.isa.available() || served.contains(info.name), "{} was never chosen", info.name);
+        let tested = isas().any(|isa| isa == info.isa);
+        assert!(!tested || served.contains(info.name), "{} was never chosen", info.name);
     }
 }
 
@@ -247,7 +275,8 @@ fn f32_kernels_are_close_to_scalar() {
     }
     print_tested("f32 convolution", &ran);
     for info in kernels().iter().filter(|info| info.name.starts_with("f32") && info.isa != Isa::Scalar) {
-        assert!(!info.isa.available() || served.contains(info.name), "{} was never chosen", info.name);
+        let tested = isas().any(|isa| isa == info.isa);
+        assert!(!tested || served.contains(info.name), "{} was never chosen", info.name);
     }
 }
 
@@ -257,7 +286,7 @@ fn pairs() -> Vec<(Conv2d, Conv2d)> {
     let mut all = Vec::new();
     for (in_h, in_w, in_c) in [(1, 1, 5), (2, 3, 1), (7, 7, 8), (13, 12, 3), (30, 9, 2), (9, 61, 4), (120, 37, 24)] {
         for (size, stride, padding) in [(3, 1, 1), (3, 2, 1), (5, 1, 2), (5, 2, 2), (3, 1, 0), (5, 2, 1), (3, 2, 2)] {
-            for channels in [7, 8, 17, 24, 40] {
+            for channels in [7, 8, 17, 24, 40, 65] {
                 let expand = Conv2d { in_h, in_w, ..Conv2d::linear(in_c, channels) };
                 let (kernel, stride, padding) = ([size; 2], [stride; 2], [padding; 2]);
                 let shape = Conv2d { in_h, in_w, kernel, stride, padding, ..Conv2d::linear(channels, channels) };
@@ -265,7 +294,7 @@ fn pairs() -> Vec<(Conv2d, Conv2d)> {
             }
         }
     }
-    all.retain(|(_, depthwise)| depthwise.check().is_ok());
+    all.retain(|(expand, depthwise)| depthwise.check().is_ok() && expand.macs() + depthwise.macs() <= most_macs());
     all
 }
 

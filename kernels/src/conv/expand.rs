@@ -41,6 +41,8 @@ pub(crate) struct ExpandKernel {
 static KERNELS: &[&ExpandKernel] = &[
     #[cfg(target_arch = "x86_64")]
     &crate::x86::EXPAND_F32,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::EXPAND_F32_AVX512,
 ];
 
 /// A pointwise convolution and the depthwise one after it as one pass over the image, without the tensor between them.

@@ -42,7 +42,15 @@ static U8: &[&U8Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     &crate::x86::GEMM_U8,
     #[cfg(target_arch = "x86_64")]
+    &crate::x86::GEMM_U8_AVX_VNNI,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::GEMM_U8_AVX512,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::GEMM_U8_AVX512_VNNI,
+    #[cfg(target_arch = "x86_64")]
     &crate::x86::DEPTHWISE_U8,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::DEPTHWISE_U8_AVX512_VNNI,
     #[cfg(target_arch = "aarch64")]
     &crate::aarch64::GEMM_U8_NEON,
     #[cfg(target_arch = "aarch64")]
@@ -59,11 +67,19 @@ static F32: &[&F32Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     &crate::x86::GEMM_F32,
     #[cfg(target_arch = "x86_64")]
+    &crate::x86::GEMM_F32_AVX512,
+    #[cfg(target_arch = "x86_64")]
     &crate::x86::DEPTHWISE_F32,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::DEPTHWISE_F32_AVX512,
     #[cfg(target_arch = "x86_64")]
     &crate::x86::WINOGRAD2_F32,
     #[cfg(target_arch = "x86_64")]
     &crate::x86::WINOGRAD4_F32,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::WINOGRAD2_F32_AVX512,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::WINOGRAD4_F32_AVX512,
     #[cfg(target_arch = "aarch64")]
     &crate::aarch64::GEMM_F32,
     #[cfg(target_arch = "aarch64")]

@@ -1,9 +1,9 @@
-//! f32 pointwise convolution with the depthwise one after it, AVX2 and FMA: blocks of 16 channels, 6 expanded pixels and
-//! 8 outputs at a time.
+//! f32 pointwise convolution with the depthwise one after it, AVX2 and AVX-512: blocks of 16 or 32 channels, 6
+//! expanded pixels and 8 outputs at a time.
 
 use std::ops::Range;
 
-use super::lanes::Avx2Lanes;
+use super::lanes::{Avx2Lanes, Avx512Lanes};
 use crate::Isa;
 use crate::conv::ExpandKernel;
 use crate::conv::vector::{DepthwiseTile, ExpandF32, ExpandF32Kernel, ExpandTile, is_expand};
@@ -16,34 +16,48 @@ pub(crate) static EXPAND_F32: ExpandKernel = ExpandKernel {
     pack: |expand, depthwise| Box::new(ExpandF32::<Avx2>::new(expand, depthwise)),
 };
 
-struct Avx2;
+pub(crate) static EXPAND_F32_AVX512: ExpandKernel = ExpandKernel {
+    name: "f32-expand-depthwise-6x32-avx512",
+    isa: Isa::Avx512,
+    accepts: is_expand,
+    pack: |expand, depthwise| Box::new(ExpandF32::<Avx512>::new(expand, depthwise)),
+};
 
-impl ExpandF32Kernel for Avx2 {
-    type Lanes = Avx2Lanes;
+macro_rules! expand {
+    ($name:ident, $features:literal, $lanes:ident) => {
+        struct $name;
 
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn items(
-        this: &ExpandF32<Self>,
-        items: Range<usize>,
-        input: &[f32],
-        ring: &mut [f32],
-        out: &SharedMut<f32>,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { this.items_body(items, input, ring, out) }
-    }
+        impl ExpandF32Kernel for $name {
+            type Lanes = $lanes;
 
-    #[target_feature(enable = "avx2,fma")]
-    #[inline(never)]
-    unsafe fn expand<const P: usize, const NV: usize>(tile: &ExpandTile) {
-        // SAFETY: the caller's promise.
-        unsafe { tile.run::<Avx2Lanes, P, NV>() }
-    }
+            #[target_feature(enable = $features)]
+            unsafe fn items(
+                this: &ExpandF32<Self>,
+                items: Range<usize>,
+                input: &[f32],
+                ring: &mut [f32],
+                out: &SharedMut<f32>,
+            ) {
+                // SAFETY: the caller's promise.
+                unsafe { this.items_body(items, input, ring, out) }
+            }
 
-    #[target_feature(enable = "avx2,fma")]
-    #[inline(never)]
-    unsafe fn depthwise<const P: usize, const SIZE: usize, const STRIDE: usize>(tile: &DepthwiseTile) {
-        // SAFETY: the caller's promise.
-        unsafe { tile.run::<Avx2Lanes, P, SIZE, STRIDE>() }
-    }
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            unsafe fn expand<const P: usize, const NV: usize>(tile: &ExpandTile) {
+                // SAFETY: the caller's promise.
+                unsafe { tile.run::<$lanes, P, NV>() }
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            unsafe fn depthwise<const P: usize, const SIZE: usize, const STRIDE: usize>(tile: &DepthwiseTile) {
+                // SAFETY: the caller's promise.
+                unsafe { tile.run::<$lanes, P, SIZE, STRIDE>() }
+            }
+        }
+    };
 }
+
+expand!(Avx2, "avx2,fma", Avx2Lanes);
+expand!(Avx512, "avx512f,avx512bw,avx512vl,avx512dq", Avx512Lanes);

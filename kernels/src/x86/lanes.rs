@@ -1,71 +1,91 @@
-//! Vectors of eight floats, AVX2 and FMA.
+//! Vectors of floats: eight with AVX2 and FMA, sixteen with AVX-512.
 
 use std::arch::x86_64::*;
 
-use super::epilogue::{activate, store_f32};
+use super::avx512::epilogue as wide;
+use super::epilogue as narrow;
 use crate::conv::Activation;
 use crate::conv::vector::LanesF32;
 
-/// AVX2 and FMA.
-pub(super) struct Avx2Lanes;
+macro_rules! lanes {
+    (
+        $(#[$doc:meta])* $name:ident, $features:literal, $vector:ty, $lanes:literal, $module:ident,
+        $splat:ident $load:ident $store:ident $add:ident $sub:ident $fma:ident
+    ) => {
+        $(#[$doc])*
+        pub(super) struct $name;
 
-impl LanesF32 for Avx2Lanes {
-    type V = __m256;
-    const LANES: usize = 8;
+        impl LanesF32 for $name {
+            type V = $vector;
+            const LANES: usize = $lanes;
 
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn splat(x: f32) -> __m256 {
-        _mm256_set1_ps(x)
-    }
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn splat(x: f32) -> $vector {
+                $splat(x)
+            }
 
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn load(pointer: *const f32) -> __m256 {
-        // SAFETY: the caller's promise.
-        unsafe { _mm256_loadu_ps(pointer) }
-    }
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn load(pointer: *const f32) -> $vector {
+                // SAFETY: the caller's promise.
+                unsafe { $load(pointer) }
+            }
 
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn store(pointer: *mut f32, x: __m256) {
-        // SAFETY: the caller's promise.
-        unsafe { _mm256_storeu_ps(pointer, x) }
-    }
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn store(pointer: *mut f32, x: $vector) {
+                // SAFETY: the caller's promise.
+                unsafe { $store(pointer, x) }
+            }
 
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn store_first(out: &mut [f32], x: __m256) {
-        store_f32(x, out);
-    }
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn store_first(out: &mut [f32], x: $vector) {
+                $module::store_f32(x, out);
+            }
 
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn add(a: __m256, b: __m256) -> __m256 {
-        _mm256_add_ps(a, b)
-    }
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn add(a: $vector, b: $vector) -> $vector {
+                $add(a, b)
+            }
 
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn sub(a: __m256, b: __m256) -> __m256 {
-        _mm256_sub_ps(a, b)
-    }
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn sub(a: $vector, b: $vector) -> $vector {
+                $sub(a, b)
+            }
 
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
-        _mm256_fmadd_ps(a, b, c)
-    }
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn fma(a: $vector, b: $vector, c: $vector) -> $vector {
+                $fma(a, b, c)
+            }
 
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn activate(activation: Activation, x: __m256) -> __m256 {
-        activate(activation, x)
-    }
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn activate(activation: Activation, x: $vector) -> $vector {
+                $module::activate(activation, x)
+            }
 
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn prefetch(pointer: *const f32) {
-        _mm_prefetch::<_MM_HINT_T1>(pointer.cast());
-    }
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn prefetch(pointer: *const f32) {
+                _mm_prefetch::<_MM_HINT_T1>(pointer.cast());
+            }
+        }
+    };
 }
+
+lanes!(
+    /// AVX2 and FMA.
+    Avx2Lanes, "avx2,fma", __m256, 8, narrow,
+    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_fmadd_ps
+);
+
+lanes!(
+    /// AVX-512.
+    Avx512Lanes, "avx512f,avx512bw,avx512vl,avx512dq", __m512, 16, wide,
+    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_fmadd_ps
+);

@@ -52,6 +52,9 @@ pub(crate) struct GemmF32<K: GemmF32Kernel> {
 }
 
 impl<K: GemmF32Kernel> GemmF32<K> {
+    /// Channels of a block.
+    pub(crate) const NR: usize = K::NR;
+
     pub(crate) fn new(conv: &Conv2d, weights: &[f32], bias: &[f32], activation: Activation) -> Self {
         let shape = TileShape::choose(K::SHAPES, conv, K::NR);
         let bands = Bands::new(conv, conv.in_c, size_of::<f32>(), BAND_BYTES).align_to(shape.pixels);

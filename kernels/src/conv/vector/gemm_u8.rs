@@ -56,6 +56,9 @@ pub(crate) struct GemmU8<K: GemmU8Kernel> {
 }
 
 impl<K: GemmU8Kernel> GemmU8<K> {
+    /// Channels of a block.
+    pub(crate) const NR: usize = K::NR;
+
     pub(crate) fn new(conv: &Conv2d, weights: &[i8], mut requantize: Requantize) -> Self {
         let shape = TileShape::choose(K::SHAPES, conv, K::NR);
         let bands = Bands::new(conv, conv.in_c, size_of::<K::X>(), K::BAND_BYTES).align_to(shape.pixels);

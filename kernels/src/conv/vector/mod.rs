@@ -80,13 +80,13 @@ impl Activation8 for i8 {
 }
 
 /// The elements of a scratch, which may start at any address.
-fn scratch_as<T: Activation8>(scratch: &mut [u8]) -> &mut [T] {
+pub(crate) fn scratch_as<T: Activation8>(scratch: &mut [u8]) -> &mut [T] {
     // SAFETY: all bytes are initialized, and any of them make a u8, i8 or i16.
     unsafe { scratch.align_to_mut::<T>().1 }
 }
 
 /// Bytes of scratch that hold `len` elements wherever it starts.
-fn scratch_bytes<T: Activation8>(len: usize) -> usize {
+pub(crate) fn scratch_bytes<T: Activation8>(len: usize) -> usize {
     len * size_of::<T>() + align_of::<T>()
 }
 

@@ -26,8 +26,9 @@ const POINTS: usize = SIDE * SIDE;
 /// second-level cache.
 const CHUNK: usize = 32;
 
-/// Output channels of a panel.
-const NR: usize = 16;
+/// Input channels that are transformed at once, and most output channels of a panel.
+const BLOCK: usize = 16;
+const MAX_NR: usize = 32;
 
 /// Most tiles that a matrix product keeps in registers.
 const MR: usize = 6;
@@ -37,8 +38,10 @@ const INPUT_TASKS: usize = 8;
 
 /// What an instruction set adds to [`WinogradF32`]: entries that have its instructions.
 pub(crate) trait WinogradF32Kernel: Send + Sync + Sized + 'static {
-    /// Its vectors; their length divides `NR`.
+    /// Its vectors; their length divides 16.
     type Lanes: LanesF32;
+    /// Output channels of a panel: a few vectors, up to 32 channels.
+    const NR: usize;
     /// Outputs along a side of a tile: 2 or 4.
     const M: usize;
 
@@ -90,11 +93,11 @@ pub(crate) struct WinogradF32<K: WinogradF32Kernel> {
 
 /// Products of one panel: `[tile][point][NR]`.
 #[repr(align(64))]
-struct Products([MaybeUninit<f32>; CHUNK * POINTS * NR]);
+struct Products([MaybeUninit<f32>; CHUNK * POINTS * MAX_NR]);
 
-/// Whether Winograd kernels can serve a shape.
-pub(crate) fn is_winograd(conv: &Conv2d) -> bool {
-    let whole = conv.in_c.is_multiple_of(NR) && conv.out_c.is_multiple_of(NR);
+/// Whether Winograd kernels with panels of `nr` channels can serve a shape.
+pub(crate) fn is_winograd(conv: &Conv2d, nr: usize) -> bool {
+    let whole = conv.in_c.is_multiple_of(BLOCK) && conv.out_c.is_multiple_of(nr);
     conv.kernel == [3, 3] && conv.stride == [1, 1] && conv.groups == 1 && whole
 }
 
@@ -142,9 +145,9 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
         })
     }
 
-    /// Blocks of `NR` input channels; an item of the first job is one of them of one tile.
+    /// Blocks of input channels; an item of the first job is one of them of one tile.
     fn blocks(&self) -> usize {
-        self.conv.in_c / NR
+        self.conv.in_c / BLOCK
     }
 
     /// What [`WinogradF32Kernel::transform`] does: transforms items (tiles times blocks) of a chunk.
@@ -155,13 +158,13 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
     pub(crate) unsafe fn transform_body(&self, items: Range<usize>, chunk: Chunk, input: &[f32], out: &SharedMut<f32>) {
         let conv = &self.conv;
         for item in items {
-            let (index, channel) = (item / self.blocks(), item % self.blocks() * NR);
+            let (index, channel) = (item / self.blocks(), item % self.blocks() * BLOCK);
             let tile = chunk.first + index;
             // Of the tile's inputs, counted from -padding.
             let (y, x) = (tile / self.columns * K::M, tile % self.columns * K::M);
             let within = |at: usize, pad: usize, size: usize| at >= pad && at + Self::SIDE <= size + pad;
             let inner = within(y, conv.padding[0], conv.in_h) && within(x, conv.padding[1], conv.in_w);
-            for c in (channel..channel + NR).step_by(K::Lanes::LANES) {
+            for c in (channel..channel + BLOCK).step_by(K::Lanes::LANES) {
                 let to = index * self.tile_stride + c;
                 // SAFETY: the caller's promise; a tile is inside the input where said so.
                 unsafe {
@@ -223,18 +226,18 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
     #[inline(always)]
     pub(crate) unsafe fn multiply_body(&self, panel: usize, chunk: Chunk, inputs: &[f32], out: &SharedMut<f32>) {
         let in_c = self.conv.in_c;
-        let mut products = Products([MaybeUninit::uninit(); CHUNK * POINTS * NR]);
-        let weights = &self.weights[panel * Self::POINTS * in_c * NR..][..Self::POINTS * in_c * NR];
+        let mut products = Products([MaybeUninit::uninit(); CHUNK * POINTS * MAX_NR]);
+        let weights = &self.weights[panel * Self::POINTS * in_c * K::NR..][..Self::POINTS * in_c * K::NR];
         let groups = chunk.len.div_ceil(MR);
         for point in 0..Self::POINTS {
-            let weights = &weights[point * in_c * NR..][..in_c * NR];
+            let weights = &weights[point * in_c * K::NR..][..in_c * K::NR];
             for group in 0..groups {
                 let first = group * chunk.len / groups;
                 let len = (group + 1) * chunk.len / groups - first;
                 let inputs = &inputs[point * self.point_stride + first * self.tile_stride..];
-                let to = &mut products.0[(first * Self::POINTS + point) * NR..];
+                let to = &mut products.0[(first * Self::POINTS + point) * K::NR..];
                 // The first group asks for the next point's weights.
-                let ahead = if group == 0 { in_c * NR } else { 0 };
+                let ahead = if group == 0 { in_c * K::NR } else { 0 };
                 // SAFETY: the CPU has the instruction set; the group has so many tiles.
                 unsafe {
                     match len {
@@ -249,10 +252,10 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
             }
         }
         for index in 0..chunk.len {
-            let products = &products.0[index * Self::POINTS * NR..][..Self::POINTS * NR];
-            for lane in (0..NR).step_by(K::Lanes::LANES) {
+            let products = &products.0[index * Self::POINTS * K::NR..][..Self::POINTS * K::NR];
+            for lane in (0..K::NR).step_by(K::Lanes::LANES) {
                 // SAFETY: the caller's promise; all points of the tile were computed above.
-                unsafe { self.output(chunk.first + index, panel * NR + lane, &products[lane..], out) };
+                unsafe { self.output(chunk.first + index, panel * K::NR + lane, &products[lane..], out) };
             }
         }
     }
@@ -269,10 +272,10 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
         inputs: &[f32],
         out: &mut [MaybeUninit<f32>],
     ) {
-        let vectors = NR / K::Lanes::LANES;
-        assert!(vectors <= 4 && weights.len() == self.conv.in_c * NR);
+        let vectors = K::NR / K::Lanes::LANES;
+        assert!(vectors <= 4 && weights.len() == self.conv.in_c * K::NR);
         assert!((TILES - 1) * self.tile_stride + self.conv.in_c <= inputs.len());
-        assert!((TILES - 1) * Self::POINTS * NR + NR <= out.len());
+        assert!((TILES - 1) * Self::POINTS * K::NR + K::NR <= out.len());
         // SAFETY: the caller's promise; the bounds are those asserted above.
         unsafe {
             let mut sums = [[K::Lanes::splat(0.0); 4]; TILES];
@@ -282,8 +285,10 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
                 for (v, w) in w.iter_mut().enumerate().take(vectors) {
                     *w = K::Lanes::load(weight.add(v * K::Lanes::LANES));
                 }
-                K::Lanes::prefetch(weight.wrapping_add(ahead));
-                weight = weight.add(NR);
+                for line in (0..K::NR).step_by(BLOCK) {
+                    K::Lanes::prefetch(weight.wrapping_add(ahead + line));
+                }
+                weight = weight.add(K::NR);
                 for (tile, sums) in sums.iter_mut().enumerate() {
                     let x = K::Lanes::splat(*inputs.as_ptr().add(tile * self.tile_stride + c));
                     for v in 0..vectors {
@@ -293,7 +298,10 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
             }
             for (tile, sums) in sums.iter().enumerate() {
                 for (v, &sum) in sums.iter().enumerate().take(vectors) {
-                    K::Lanes::store(out.as_mut_ptr().add(tile * Self::POINTS * NR + v * K::Lanes::LANES).cast(), sum);
+                    K::Lanes::store(
+                        out.as_mut_ptr().add(tile * Self::POINTS * K::NR + v * K::Lanes::LANES).cast(),
+                        sum,
+                    );
                 }
             }
         }
@@ -302,14 +310,15 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
     /// Transforms the products of a tile and `LANES` channels from `channel` on, and stores the outputs that exist.
     ///
     /// # Safety
-    /// The CPU has the instruction set; `products` hold `LANES` values at every point, `NR` apart; no other task has
+    /// The CPU has the instruction set; `products` hold `LANES` values at every point, `K::NR` apart; no other task has
     /// these outputs.
     #[inline(always)]
     unsafe fn output(&self, tile: usize, channel: usize, products: &[MaybeUninit<f32>], out: &SharedMut<f32>) {
         let (out_h, out_w) = (self.conv.out_h(), self.conv.out_w());
         let (y, x) = (tile / self.columns * K::M, tile % self.columns * K::M);
         assert!(
-            (Self::POINTS - 1) * NR + K::Lanes::LANES <= products.len() && channel + K::Lanes::LANES <= self.bias.len()
+            (Self::POINTS - 1) * K::NR + K::Lanes::LANES <= products.len()
+                && channel + K::Lanes::LANES <= self.bias.len()
         );
         // SAFETY: the caller's promise, with the bounds asserted above.
         unsafe {
@@ -318,7 +327,7 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
             for (j, slot) in columns.iter_mut().enumerate().take(Self::SIDE) {
                 let mut column = [zero; SIDE];
                 for (i, value) in column.iter_mut().enumerate().take(Self::SIDE) {
-                    *value = K::Lanes::load(products.as_ptr().add((i * Self::SIDE + j) * NR).cast());
+                    *value = K::Lanes::load(products.as_ptr().add((i * Self::SIDE + j) * K::NR).cast());
                 }
                 *slot = transform_output::<K>(column);
             }
@@ -425,7 +434,7 @@ fn pack<K: WinogradF32Kernel>(conv: &Conv2d, oihw: &[f32]) -> AlignedBuf<f32> {
     let mut packed = AlignedBuf::new(points * in_c * conv.out_c);
     for (index, filter) in oihw.chunks_exact(9).enumerate() {
         let (o, i) = (index / in_c, index % in_c);
-        let first = (o / NR * points * in_c + i) * NR + o % NR;
+        let first = (o / K::NR * points * in_c + i) * K::NR + o % K::NR;
         let mut half = [[0.0; 3]; SIDE];
         for (half, row) in half.iter_mut().zip(matrix) {
             *half = std::array::from_fn(|x| (0..3).map(|y| row[y] * f64::from(filter[y * 3 + x])).sum());
@@ -433,7 +442,7 @@ fn pack<K: WinogradF32Kernel>(conv: &Conv2d, oihw: &[f32]) -> AlignedBuf<f32> {
         for (y, half) in half.iter().enumerate().take(matrix.len()) {
             for (x, row) in matrix.iter().enumerate() {
                 let value: f64 = half.iter().zip(row).map(|(a, b)| a * b).sum();
-                packed[first + (y * matrix.len() + x) * in_c * NR] = value as f32;
+                packed[first + (y * matrix.len() + x) * in_c * K::NR] = value as f32;
             }
         }
     }
@@ -462,7 +471,7 @@ impl<K: WinogradF32Kernel> PackedF32 for WinogradF32<K> {
                 unsafe { K::transform(self, items, chunk, input, &transformed) }
             });
             let transformed = &*scratch;
-            team.run(self.conv.out_c / NR, |panel| {
+            team.run(self.conv.out_c / K::NR, |panel| {
                 // SAFETY: as above; all items of the chunk are done; each panel is one task's.
                 unsafe { K::multiply(self, panel, chunk, transformed, &out) }
             });
