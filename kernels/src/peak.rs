@@ -11,8 +11,8 @@ use crate::{Error, Isa};
 pub struct Peak {
     /// The instruction set.
     pub isa: Isa,
-    /// int8: bytes multiplied and summed exactly in i32, by the instruction that the set's kernels use (`vpdpbusd`, or
-    /// `vpmaddwd` on bytes already widened to i16).
+    /// int8: bytes multiplied and summed exactly in i32, by the instruction that the set's kernels use (`vpdpbusd`,
+    /// `vpmaddwd` on bytes already widened to i16; `smmla`, `sdot`, or `smull` with `sadalp`).
     pub int8: f64,
     /// f32: fused multiply-adds, or a product and a sum where the set has none.
     pub f32: f64,
@@ -38,7 +38,8 @@ impl Peak {
     /// Measures for about 50 ms on the calling thread: the fastest of many short loops, so that a moment's interruption
     /// does not count. Clocks change with heat and neighbours: measure beside what is compared, and again each time.
     ///
-    /// [`Isa::Scalar`] stands for what plain Rust is compiled to: the architecture's baseline vectors (SSE2 on x86-64).
+    /// [`Isa::Scalar`] stands for what plain Rust is compiled to: the architecture's baseline vectors (SSE2 on x86-64, NEON
+    /// on aarch64).
     ///
     /// # Errors
     /// [`Error::Isa`] where the set is not available.
@@ -80,13 +81,18 @@ fn loops(isa: Isa) -> Loops {
     crate::x86::peak_loops(isa)
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn loops(isa: Isa) -> Loops {
+    crate::aarch64::peak_loops(isa)
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn loops(_: Isa) -> Loops {
     plain::LOOPS
 }
 
 /// Plain Rust, for architectures without loops of their own: what the compiler makes of it.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod plain {
     use std::hint::black_box;
 

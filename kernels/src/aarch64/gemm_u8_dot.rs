@@ -140,7 +140,7 @@ unsafe fn group<const LANE: usize, const MR: usize, const NV: usize>(
 /// Adds to each sum the products of four bytes of `w` with the four in lane `LANE` of `x`.
 #[target_feature(enable = "neon,dotprod")]
 #[inline]
-fn sdot<const LANE: usize>(mut sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
+pub(super) fn sdot<const LANE: usize>(mut sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
     // SAFETY: an instruction on registers alone, which the function's features include.
     unsafe {
         asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.4b[{3}]", inout(vreg) sums, in(vreg) w, in(vreg) x, const LANE,

@@ -166,7 +166,7 @@ unsafe fn sums<const PAIRS: usize, const NV: usize>(
 /// Adds to the 2x2 matrix of sums the product of `x` (two rows of eight) and `w` (two columns of eight).
 #[target_feature(enable = "neon,i8mm")]
 #[inline]
-fn smmla(mut sums: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
+pub(super) fn smmla(mut sums: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
     // SAFETY: an instruction on registers alone, which the function's features include.
     unsafe {
         asm!("smmla {0:v}.4s, {1:v}.16b, {2:v}.16b", inout(vreg) sums, in(vreg) x, in(vreg) w,

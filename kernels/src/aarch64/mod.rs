@@ -11,6 +11,7 @@ mod gemm_f32;
 mod gemm_u8;
 mod gemm_u8_dot;
 mod gemm_u8_i8mm;
+mod peak;
 
 pub(crate) use depthwise_f32::DEPTHWISE_F32;
 pub(crate) use depthwise_u8::DEPTHWISE_U8;
@@ -18,3 +19,4 @@ pub(crate) use gemm_f32::GEMM_F32;
 pub(crate) use gemm_u8::GEMM_U8_NEON;
 pub(crate) use gemm_u8_dot::GEMM_U8_DOT;
 pub(crate) use gemm_u8_i8mm::GEMM_U8_I8MM;
+pub(crate) use peak::peak_loops;
