@@ -52,7 +52,7 @@ def parse() -> argparse.Namespace:
     run.add_argument("--turn", type=float, default=0.1, help="seconds of a turn (default: %(default)s)")
     run.add_argument("--gap", type=float, default=0.05, help="seconds of quiet before a turn (default: %(default)s)")
     run.add_argument("--json", type=Path, help="where the times go")
-    run.add_argument("--nice", type=int, help="niceness of the workers, below 0 on a busy machine (needs root)")
+    run.add_argument("--first", action="store_true", help="turns go before all other work here (Linux, needs root)")
     run.add_argument("--quiet", help="a program that keeps others off the machine while the command it is given runs")
     table = commands.add_parser("table", help="of earlier runs")
     table.add_argument("results", type=Path, nargs="+")
@@ -186,12 +186,12 @@ def cell(home: Home, args: argparse.Namespace, network: str, precision: str, thr
             continue
         row = {"network": network, "precision": precision, "threads": threads, "engine": engine.name, "peer": engine.peer}
         try:
-            lanes.append((rounds.start(engine, network, threads, home, args.nice), row))
+            lanes.append((rounds.start(engine, network, threads, home), row))
         except WorkerError as error:
             rows.append(row | {"error": str(error)})
     try:
         with rounds.quiet(args.quiet):
-            failed = rounds.run([lane for lane, _ in lanes], args.rounds, args.turn, args.gap)
+            failed = rounds.run([lane for lane, _ in lanes], args.rounds, args.turn, args.gap, args.first)
         for lane, row in lanes:
             error = next((why for other, why in failed if other is lane), None)
             rows.append(row | ({"error": error} if error else measured(lane, home)))

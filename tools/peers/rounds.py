@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -65,13 +66,23 @@ class Lane:
 
     def time(self, runs: int) -> list[float]:
         """Milliseconds of so many runs."""
-        try:
-            assert self.process.stdin is not None
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # its end is read below
             self.process.stdin.write(f"run {runs}\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # its end is read below
         return json.loads("[" + self.read("[", TURN_SECONDS))
+
+    @contextmanager
+    def awake(self, first: bool) -> Iterator[None]:
+        """Lets the worker run. At other times it is stopped: threads of some engines spin while they have nothing to do, and
+        would take a core from whose turn it is. `first`: before all other work on the machine."""
+        if first:
+            realtime(self.process.pid, 1)
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGSTOP)
 
     def stop(self) -> None:
         """Ends the worker."""
@@ -90,7 +101,7 @@ class Folders(Protocol):
     logs: Path
 
 
-def start(engine: Engine, network: str, threads: int, home: Folders, nice: int | None = None) -> Lane:
+def start(engine: Engine, network: str, threads: int, home: Folders) -> Lane:
     """Starts a worker; `WorkerError` where it cannot run this network."""
     model = home.models / f"{network}-{engine.suffix}"
     if not model.exists():
@@ -109,10 +120,7 @@ def start(engine: Engine, network: str, threads: int, home: Folders, nice: int |
     with log.open("w") as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment, text=True,
-            start_new_session=True,
         )
-    if nice is not None:
-        prefer(process.pid, nice)
     lane = Lane(engine, network, threads, process, log)
     threading.Thread(target=_pump, args=(lane,), daemon=True).start()
     try:
@@ -120,18 +128,16 @@ def start(engine: Engine, network: str, threads: int, home: Folders, nice: int |
     except WorkerError:
         lane.stop()
         raise
+    process.send_signal(signal.SIGSTOP)
     return lane
 
 
-def prefer(pid: int, nice: int) -> None:
-    """Sets the niceness of a process that leads its session; threads that it starts inherit it.
-
-    Linux may weigh sessions against each other, and niceness only within one: then the session's own is what counts.
-    """
-    os.setpriority(os.PRIO_PROCESS, pid, nice)
-    session = Path(f"/proc/{pid}/autogroup")
-    if session.exists():
-        session.write_text(str(nice))
+def realtime(process: int, priority: int) -> None:
+    """Lets all threads of a process go before all that is not real-time (Linux, needs root); priority 0 ends that."""
+    policy = os.SCHED_RR if priority else os.SCHED_OTHER
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        with suppress(ProcessLookupError):  # a thread that has just ended
+            os.sched_setscheduler(int(thread.name), policy, os.sched_param(priority))
 
 
 def _pump(lane: Lane) -> None:
@@ -158,13 +164,16 @@ def quiet(program: str | None) -> Iterator[None]:
             holder.stdin.close()
 
 
-def run(lanes: list[Lane], count: int, turn: float, gap: float) -> list[tuple[Lane, str]]:
+def run(lanes: list[Lane], count: int, turn: float, gap: float, first: bool = False) -> list[tuple[Lane, str]]:
     """`count` rounds of turns of about `turn` seconds, `gap` seconds of quiet before each; which lane goes first rotates.
 
+    `first`: turns go before all other work on this machine.
     Returns the lanes that failed, with the reason; they take no further turn.
     """
     failed: list[tuple[Lane, str]] = []
     alive = list(lanes)
+    if first:
+        realtime(os.getpid(), 2)  # before the workers, whose turns it ends
     for index in range(-1, count):  # round -1 finds how many runs a turn has
         for place in range(len(alive)):
             lane = alive[(max(index, 0) + place) % len(alive)]
@@ -172,14 +181,17 @@ def run(lanes: list[Lane], count: int, turn: float, gap: float) -> list[tuple[La
                 continue
             try:
                 time.sleep(gap)
-                warm = lane.time(WARM_RUNS if index >= 0 else 3)
-                if index < 0:
-                    lane.runs = max(3, min(500, int(turn * 1e3 / max(min(warm), 1e-3))))
-                else:
-                    lane.rounds.append(lane.time(lane.runs))
+                with lane.awake(first):
+                    warm = lane.time(WARM_RUNS if index >= 0 else 3)
+                    if index < 0:
+                        lane.runs = max(3, min(500, int(turn * 1e3 / max(min(warm), 1e-3))))
+                    else:
+                        lane.rounds.append(lane.time(lane.runs))
             except WorkerError as error:
                 failed.append((lane, str(error)))
         alive = [lane for lane in alive if not any(lane is other for other, _ in failed)]
         if sys.stderr.isatty():
             print(f"  round {index + 1} of {count}", end="\r", file=sys.stderr, flush=True)
+    if first:
+        realtime(os.getpid(), 0)
     return failed
