@@ -56,7 +56,7 @@ impl<K: GemmF32Kernel> GemmF32<K> {
     pub(crate) const NR: usize = K::NR;
 
     pub(crate) fn new(conv: &Conv2d, weights: &[f32], bias: &[f32], activation: Activation) -> Self {
-        let shape = TileShape::choose(K::SHAPES, conv, K::NR);
+        let shape = TileShape::choose(K::SHAPES, conv, Self::NR);
         let bands = Bands::new(conv, conv.in_c, size_of::<f32>(), BAND_BYTES).align_to(shape.pixels);
         let panels = Panels::new(conv, bands.padded_w(), [K::NR, 1], shape.blocks);
         Self {

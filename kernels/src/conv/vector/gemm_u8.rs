@@ -60,7 +60,7 @@ impl<K: GemmU8Kernel> GemmU8<K> {
     pub(crate) const NR: usize = K::NR;
 
     pub(crate) fn new(conv: &Conv2d, weights: &[i8], mut requantize: Requantize) -> Self {
-        let shape = TileShape::choose(K::SHAPES, conv, K::NR);
+        let shape = TileShape::choose(K::SHAPES, conv, Self::NR);
         let bands = Bands::new(conv, conv.in_c, size_of::<K::X>(), K::BAND_BYTES).align_to(shape.pixels);
         let panels = Panels::new(conv, bands.padded_w(), [K::NR, K::KR], shape.blocks);
         let in_place = K::X::unconverted(&[]).is_some() && conv.padding == [0, 0] && !panels.filled(conv);
