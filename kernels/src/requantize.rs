@@ -19,6 +19,10 @@ pub struct Requantize {
     pub(crate) zero_point: u8,
     pub(crate) relu: bool,
     pub(crate) x_zero_point: u8,
+    /// The largest activation to expect: fbgemm's observers aim at 7 bits. Kernels may be fast up to here; exact they
+    /// are for all.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) x_max: u8,
 }
 
 impl Requantize {
@@ -59,6 +63,8 @@ impl Requantize {
             zero_point: out.zero_point,
             relu,
             x_zero_point: x.zero_point,
+            #[cfg(target_arch = "x86_64")]
+            x_max: if numerics == Numerics::Fbgemm { 127 } else { 255 },
         };
         let one_scale = weight_scales.len() == 1;
         if one_scale && numerics == Numerics::Fbgemm {

@@ -189,6 +189,84 @@ fn int8_kernels_equal_scalar() {
     }
 }
 
+/// Weights by tap that bring partial sums to the ends of i16 or beyond, by number.
+fn steep_weights(random: &mut Random, pattern: usize, len: usize) -> Vec<i8> {
+    let weight = |index: usize, random: &mut Random| match pattern {
+        0 => 127,
+        1 => -128,
+        2 => [127, -128][index % 2],
+        3 => [127, 127, -128, -128][index % 4],
+        // 255 * 128 and 127 * 258 fit i16, one more does not.
+        4 => [64, 64, 0, 0][index % 4],
+        5 => [64, 65, 0, 0][index % 4],
+        6 => [127, 127, 4, 0][index % 4],
+        7 => [127, 127, 5, 0][index % 4],
+        8 => [-64, -64, 0, -1][index % 4],
+        // One pair that saturates alone among small weights.
+        9 => [100, 100].get(index % 37).copied().unwrap_or(1),
+        10 => random.of(&[-128, 127, 0, 1, -1]),
+        _ => (random.next() % 61) as i8 - 30,
+    };
+    (0..len).map(|index| weight(index, random)).collect()
+}
+
+/// Activations at the ends, and 7-bit ones with few or no exceptions.
+fn steep_inputs(random: &mut Random, pattern: usize, len: usize) -> Vec<u8> {
+    let mut all: Vec<_> = match pattern {
+        0 => vec![255; len],
+        1 => vec![0; len],
+        2 => vec![127; len],
+        3 => (0..len).map(|index| [255, 0][index % 2]).collect(),
+        _ => (0..len).map(|_| (random.next() % 128) as u8).collect(),
+    };
+    if pattern == 5 {
+        let at = random.next() as usize % len;
+        all[at] = random.of(&[128, 255]);
+    }
+    all
+}
+
+/// Kernels that sum products of bytes in i16 must know from the weights where to stop.
+#[test]
+fn sums_of_bytes_do_not_overflow() {
+    let mut random = Random(3);
+    let map = Conv2d { in_h: 5, in_w: 4, ..Conv2d::linear(1, 1) };
+    let mut geometries = Vec::new();
+    for (in_c, out_c) in [(1, 1), (2, 9), (3, 16), (4, 8), (7, 17), (36, 33), (130, 16), (1100, 5)] {
+        geometries.push(Conv2d { in_c, out_c, ..map });
+    }
+    for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+        let window = Conv2d { kernel: [kernel; 2], stride: [stride; 2], padding: [kernel / 2; 2], ..map };
+        geometries.push(Conv2d { in_c: 35, out_c: 35, groups: 35, ..window });
+        geometries.push(Conv2d { in_c: 64, out_c: 64, groups: 64, in_h: 9, in_w: 11, ..window });
+        geometries.push(Conv2d { in_c: 5, out_c: 18, ..window });
+        geometries.push(Conv2d { in_c: 10, out_c: 4, groups: 2, ..window });
+    }
+    for geometry in geometries {
+        for (pattern, numerics) in
+            (0..12).flat_map(|pattern| [(pattern, Numerics::Fbgemm), (pattern, Numerics::Qnnpack)])
+        {
+            let weights = steep_weights(&mut random, pattern, geometry.weight_len());
+            let sums = geometry.weight_sums(&weights);
+            let x = QParams { scale: 1.0, zero_point: random.of(&[0, 100, 255]) };
+            // A sum that wraps in i16 is off by 2^16, 4 steps of the output.
+            let out = QParams { scale: 16_384.0, zero_point: 128 };
+            let bias = vec![0.0; geometry.out_c];
+            let requantize = Requantize::new(numerics, x, &[1.0], &bias, &sums, out, false).expect("valid");
+            let make = |isa| ConvU8::new(isa, &geometry, &weights, x.zero_point, requantize.clone()).expect("valid");
+            let (scalar, others) = (make(Isa::Scalar), isas().map(make).collect::<Vec<_>>());
+            for inputs in 0..6 {
+                let input = steep_inputs(&mut random, inputs, geometry.in_len());
+                let expected = run_u8(&scalar, &input, 1);
+                for conv in &others {
+                    let name = conv.kernel_name();
+                    assert_eq!(run_u8(conv, &input, 1), expected, "{name} {geometry:?}: weights {pattern}, {inputs}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn the_largest_sum_does_not_overflow() {
     let k = 65_793;

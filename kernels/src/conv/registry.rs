@@ -40,6 +40,8 @@ pub struct KernelInfo {
 static U8: &[&U8Kernel] = &[
     &crate::scalar::conv::U8,
     #[cfg(target_arch = "x86_64")]
+    &crate::x86::WIDENED_U8,
+    #[cfg(target_arch = "x86_64")]
     &crate::x86::GEMM_U8,
     #[cfg(target_arch = "x86_64")]
     &crate::x86::GEMM_U8_AVX_VNNI,

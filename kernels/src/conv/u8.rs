@@ -17,6 +17,11 @@ pub(crate) struct U8Kernel {
 
 /// Weights packed for one int8 kernel and geometry.
 pub(crate) trait PackedU8: Send + Sync {
+    /// The kernel, where the weights made it another one than that which was asked to pack them.
+    fn info(&self) -> Option<&'static KernelInfo> {
+        None
+    }
+
     /// Bytes of scratch that [`PackedU8::run`] needs.
     fn scratch_bytes(&self) -> usize;
 
@@ -58,7 +63,7 @@ impl ConvU8 {
             )));
         }
         let packed = (kernel.pack)(conv, weights_oihw, requantize);
-        Ok(Self { conv: *conv, info: &kernel.info, packed })
+        Ok(Self { conv: *conv, info: packed.info().unwrap_or(&kernel.info), packed })
     }
 
     /// The kernel.

@@ -211,12 +211,19 @@ impl Ops {
     /// # Panics
     /// If a slice does not have the geometry's length.
     pub fn max_pool_u8(self, pool: &Pool2d, x: &[u8], out: &mut [u8], team: &Team) {
+        #[cfg(target_arch = "x86_64")]
+        if self.level == Level::Avx2 {
+            assert!(x.len() == pool.in_len() && out.len() == pool.out_len(), "pooling: lengths");
+            let row_len = pool.out_w() * pool.channels;
+            return split(team, out, row_len, x.len(), |start, out| {
+                for (index, out) in out.chunks_exact_mut(row_len).enumerate() {
+                    // SAFETY: `Ops::new` made this level on a CPU with AVX2.
+                    unsafe { crate::x86::ops::max_pool_row(pool, x, start / row_len + index, out) }
+                }
+            });
+        }
         self.max_pool(pool, x, out, team, crate::max_pool_u8, |out: &mut [u8], row, column| {
-            avx2_or!(
-                self.level,
-                max_pool_pixel(pool, x, row, column, out),
-                blocked::max_pool_pixel(pool, x, 0, row, column, out)
-            );
+            blocked::max_pool_pixel(pool, x, 0, row, column, out);
         });
     }
 

@@ -2,8 +2,106 @@
 
 use std::arch::x86_64::*;
 
+use crate::Requantize;
 use crate::conv::Activation;
 use crate::conv::vector::EpilogueU8;
+
+/// Which steps of the epilogue have an effect, for all values that sums can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scaling {
+    /// The multiplier's alone.
+    Multiplier,
+    /// The f32 bias's and the multiplier's.
+    Bias,
+    /// Those and a clamp before the conversion to integers.
+    Clamp,
+}
+
+impl Scaling {
+    /// For sums of `terms` products.
+    pub(super) fn new(requantize: &Requantize, terms: usize) -> Self {
+        let most = terms as f64 * 255.0 * 128.0;
+        let fits = |channel: usize| {
+            let [i32_bias, f32_bias] =
+                [f64::from(requantize.bias_i32[channel]), f64::from(requantize.bias_f32[channel])];
+            let sum = most + i32_bias.abs() + (f32_bias * f64::from(requantize.bias_scale)).abs();
+            // Far enough below 2^31 for any rounding in f32.
+            most + i32_bias.abs() < 2.0_f64.powi(31)
+                && sum * f64::from(requantize.multiplier[channel]) < 2.0_f64.powi(30)
+        };
+        if !(0..requantize.channels()).all(fits) {
+            Self::Clamp
+        } else if requantize.bias_f32.iter().any(|&bias| bias != 0.0) {
+            Self::Bias
+        } else {
+            Self::Multiplier
+        }
+    }
+}
+
+/// Constants of a panel or block.
+pub(super) struct Constants<'a> {
+    bias_i32: &'a [i32],
+    bias_f32: &'a [f32],
+    multiplier: &'a [f32],
+    bias_scale: f32,
+    high: f32,
+    zero_point: i16,
+}
+
+impl Constants<'_> {
+    /// What the vector `v` of eight sums starts with.
+    ///
+    /// # Safety
+    /// There are constants for it.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) unsafe fn start(&self, v: usize) -> __m256i {
+        // SAFETY: the caller's promise; the load needs no alignment.
+        unsafe { _mm256_loadu_si256(self.bias_i32.as_ptr().add(8 * v).cast()) }
+    }
+
+    /// As [`EpilogueU8::scaled`], without the steps that [`Scaling`] `S` says have no effect.
+    ///
+    /// # Safety
+    /// There are constants for the vector `v`.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    unsafe fn scaled<const S: u8>(&self, v: usize, sums: __m256i) -> __m256i {
+        // SAFETY: the caller's promise; the loads need no alignment.
+        let (bias, multiplier) = unsafe {
+            (_mm256_loadu_ps(self.bias_f32.as_ptr().add(8 * v)), _mm256_loadu_ps(self.multiplier.as_ptr().add(8 * v)))
+        };
+        let mut x = _mm256_cvtepi32_ps(sums);
+        if S != Scaling::Multiplier as u8 {
+            x = _mm256_fmadd_ps(bias, _mm256_set1_ps(self.bias_scale), x);
+        }
+        x = _mm256_mul_ps(x, multiplier);
+        if S == Scaling::Clamp as u8 {
+            x = _mm256_min_ps(x, _mm256_set1_ps(self.high));
+        }
+        _mm256_cvtps_epi32(x)
+    }
+
+    /// Outputs of the vectors `v` and `v + 1` of sums, or of one, not yet clamped to bytes: in groups of four, those of the
+    /// first vector's low half, the second's low half, the first's high half, the second's high half. Packing and adding the
+    /// zero point saturate.
+    ///
+    /// # Safety
+    /// There are constants for the vectors.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    pub(super) unsafe fn words<const S: u8>(&self, v: usize, first: __m256i, second: Option<__m256i>) -> __m256i {
+        // SAFETY: the caller's promise.
+        let a = unsafe { self.scaled::<S>(v, first) };
+        let b = match second {
+            // SAFETY: the caller's promise.
+            Some(second) => unsafe { self.scaled::<S>(v + 1, second) },
+            None => a,
+        };
+        _mm256_adds_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(self.zero_point))
+    }
+}
 
 impl EpilogueU8 {
     /// What the eight sums with constants from `index` on start with.
@@ -27,6 +125,37 @@ impl EpilogueU8 {
         let high = 255.0 - f32::from(self.zero_point);
         let scaled = _mm256_mul_ps(biased, load_f32(&self.multiplier, index));
         _mm256_cvtps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(high)))
+    }
+
+    /// The constants of `len` sums from `index` on, whose range is checked once.
+    ///
+    /// # Panics
+    /// If they are out of range.
+    #[inline]
+    pub(super) fn constants(&self, index: usize, len: usize) -> Constants<'_> {
+        let range = index..index + len;
+        Constants {
+            bias_i32: &self.bias_i32[range.clone()],
+            bias_f32: &self.bias_f32[range.clone()],
+            multiplier: &self.multiplier[range],
+            bias_scale: self.bias_scale,
+            high: 255.0 - f32::from(self.zero_point),
+            zero_point: i16::from(self.zero_point),
+        }
+    }
+
+    /// Sixteen outputs each of two pixels' [`Constants::words`], in the order of channels, a pixel a half.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn two_pixels(&self, a: __m256i, b: __m256i) -> __m256i {
+        _mm256_permutevar8x32_epi32(self.bytes_of(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+    }
+
+    /// Two times sixteen words as bytes, clamped at the low end: the low half of each, then the high halves.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn bytes_of(&self, a: __m256i, b: __m256i) -> __m256i {
+        _mm256_max_epu8(_mm256_packus_epi16(a, b), _mm256_set1_epi8(self.low as i8))
     }
 
     /// Sixteen outputs of two times eight sums, whose constants start at the two indexes: in groups of four, those of

@@ -135,27 +135,55 @@ pub(crate) fn add_u8(add: &AddU8, a: &[u8], b: &[u8], out: &mut [u8]) {
     }
 }
 
-/// [`MulU8::run`]; the lengths are checked.
+/// [`MulU8::run`]; the lengths are checked. Factors of 32 channels stay in registers over all pixels.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn mul_u8(mul: &MulU8, a: &[u8], b: &[u8], out: &mut [u8], channels: usize) {
     let round = Round::new(mul.rounding);
     let (za, zb) = (_mm256_set1_epi32(mul.a), _mm256_set1_epi32(mul.b));
     let factor = _mm256_set1_ps(mul.multiplier);
-    let vectors = channels / 8 * 8;
-    for (out, a) in out.chunks_exact_mut(channels.max(1)).zip(a.chunks_exact(channels.max(1))) {
-        for at in (0..vectors).step_by(8) {
-            let a = _mm256_cvtepi32_ps(_mm256_sub_epi32(load8(&a[at..]), za));
-            let b = _mm256_cvtepi32_ps(_mm256_sub_epi32(load8(&b[at..]), zb));
-            // Products of integers up to 255 are exact in f32.
-            let bytes = round.bytes8(_mm256_mul_ps(_mm256_mul_ps(a, b), factor));
-            let out = &mut out[at..at + 8];
-            // SAFETY: the slice has 8 writable bytes; the store needs no alignment.
-            unsafe { _mm_storel_epi64(out.as_mut_ptr().cast(), bytes) }
+    let vectors = channels / LANES * LANES;
+    for at in (0..vectors).step_by(LANES) {
+        let mut factors = [_mm256_setzero_ps(); 4];
+        for (index, factor) in factors.iter_mut().enumerate() {
+            *factor = _mm256_cvtepi32_ps(_mm256_sub_epi32(load8(&b[at + 8 * index..]), zb));
         }
-        for (out, (&a, &b)) in out[vectors..].iter_mut().zip(a[vectors..].iter().zip(&b[vectors..])) {
-            let product = (i32::from(a) - mul.a) * (i32::from(b) - mul.b);
-            *out = mul.rounding.round(product as f32 * mul.multiplier);
+        for (out, a) in out.chunks_exact_mut(channels).zip(a.chunks_exact(channels)) {
+            let a = &a[at..at + LANES];
+            let mut products = [_mm256_setzero_ps(); 4];
+            for (index, product) in products.iter_mut().enumerate() {
+                // Products of integers up to 255 are exact in f32.
+                let a = _mm256_cvtepi32_ps(_mm256_sub_epi32(load8(&a[8 * index..]), za));
+                *product = _mm256_mul_ps(_mm256_mul_ps(a, factors[index]), factor);
+            }
+            store32(round.bytes(products), &mut out[at..]);
         }
+    }
+    if vectors < channels {
+        for (out, a) in out.chunks_exact_mut(channels).zip(a.chunks_exact(channels)) {
+            mul_few(mul, &a[vectors..], &b[vectors..], &mut out[vectors..]);
+        }
+    }
+}
+
+/// [`MulU8::run`] of a few channels of a pixel.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn mul_few(mul: &MulU8, a: &[u8], b: &[u8], out: &mut [u8]) {
+    let round = Round::new(mul.rounding);
+    let (za, zb) = (_mm256_set1_epi32(mul.a), _mm256_set1_epi32(mul.b));
+    let factor = _mm256_set1_ps(mul.multiplier);
+    let vectors = out.len() / 8 * 8;
+    for at in (0..vectors).step_by(8) {
+        let a = _mm256_cvtepi32_ps(_mm256_sub_epi32(load8(&a[at..]), za));
+        let b = _mm256_cvtepi32_ps(_mm256_sub_epi32(load8(&b[at..]), zb));
+        let bytes = round.bytes8(_mm256_mul_ps(_mm256_mul_ps(a, b), factor));
+        let out = &mut out[at..at + 8];
+        // SAFETY: the slice has 8 writable bytes; the store needs no alignment.
+        unsafe { _mm_storel_epi64(out.as_mut_ptr().cast(), bytes) }
+    }
+    for (out, (&a, &b)) in out[vectors..].iter_mut().zip(a[vectors..].iter().zip(&b[vectors..])) {
+        let product = (i32::from(a) - mul.a) * (i32::from(b) - mul.b);
+        *out = mul.rounding.round(product as f32 * mul.multiplier);
     }
 }
 
@@ -246,30 +274,107 @@ fn copy_row(x: &[u8], out: &mut [u8]) {
     store16(load16(&x[last..]), &mut out[last..]);
 }
 
+/// Bytes of maxima over rows that lie on the stack at once.
+const POOL_BYTES: usize = 8192;
+
+/// [`crate::max_pool_u8`] of one output row: maxima over the rows of the windows, whole rows at a time, then over columns.
+#[target_feature(enable = "avx2")]
+pub(crate) fn max_pool_row(pool: &Pool2d, x: &[u8], row: usize, out: &mut [u8]) {
+    let (channels, row_len) = (pool.channels, pool.in_w * pool.channels);
+    let rows = pool.window(0, row);
+    // Pixels of the input that fit the buffer, and so many windows reach over them.
+    let fitting = (POOL_BYTES / channels).checked_sub(pool.kernel[1]);
+    let Some(windows) = fitting.map(|pixels| pixels / pool.stride[1] + 1) else {
+        for (column, out) in out.chunks_exact_mut(channels).enumerate() {
+            max_pool_pixel(pool, x, row, column, out);
+        }
+        return;
+    };
+    let mut buffer = [0_u8; POOL_BYTES];
+    for (index, out) in out.chunks_mut(windows * channels).enumerate() {
+        let (first, end) = (index * windows, index * windows + out.len() / channels);
+        let pixels = pool.window(1, first).start..pool.window(1, end - 1).end;
+        let most = &mut buffer[..pixels.len() * channels];
+        let from = |row: usize| &x[row * row_len..][pixels.start * channels..pixels.end * channels];
+        most.copy_from_slice(from(rows.start));
+        for row in rows.start + 1..rows.end {
+            max_into(most, from(row));
+        }
+        for (column, out) in (first..end).zip(out.chunks_exact_mut(channels)) {
+            let window = pool.window(1, column);
+            let window = &most[(window.start - pixels.start) * channels..][..window.len() * channels];
+            max_of_pixels(window, out);
+        }
+    }
+}
+
+/// The larger of each two bytes, in the first slice; the lengths are the same.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn max_into(most: &mut [u8], x: &[u8]) {
+    // The last vector may take some bytes again, which changes nothing.
+    match most.len() {
+        0..16 => most.iter_mut().zip(x).for_each(|(most, &x)| *most = x.max(*most)),
+        len @ 16..32 => {
+            for at in [0, len - 16] {
+                let most = &mut most[at..];
+                store16(_mm_max_epu8(load16(most), load16(&x[at..])), most);
+            }
+        }
+        len => {
+            let mut at = 0;
+            while at < len {
+                let start = at.min(len - LANES);
+                let most = &mut most[start..];
+                store32(_mm256_max_epu8(load32(most), load32(&x[start..])), most);
+                at += LANES;
+            }
+        }
+    }
+}
+
+/// The largest of each channel of some pixels.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn max_of_pixels(pixels: &[u8], out: &mut [u8]) {
+    // The last vector may take some channels again.
+    match out.len() {
+        channels @ 0..16 => {
+            for (at, out) in out.iter_mut().enumerate() {
+                *out = pixels[at..].iter().step_by(channels).fold(0, |most, &x| x.max(most));
+            }
+        }
+        channels @ 16..32 => {
+            for at in [0, channels - 16] {
+                let mut most = _mm_setzero_si128();
+                for pixel in pixels.chunks_exact(channels) {
+                    most = _mm_max_epu8(most, load16(&pixel[at..]));
+                }
+                store16(most, &mut out[at..]);
+            }
+        }
+        channels => {
+            let mut at = 0;
+            while at < channels {
+                let start = at.min(channels - LANES);
+                let mut most = _mm256_setzero_si256();
+                for pixel in pixels.chunks_exact(channels) {
+                    most = _mm256_max_epu8(most, load32(&pixel[start..]));
+                }
+                store32(most, &mut out[start..]);
+                at += LANES;
+            }
+        }
+    }
+}
+
 /// [`crate::max_pool_u8`] of one output pixel.
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(crate) fn max_pool_pixel(pool: &Pool2d, x: &[u8], row: usize, column: usize, out: &mut [u8]) {
-    let (window, channels) = ([pool.window(0, row), pool.window(1, column)], pool.channels);
-    // The last vector may repeat some channels of the one before.
-    match channels {
-        0..16 => {
-            for (at, out) in out.iter_mut().enumerate() {
-                *out = fold_window(pool, &window, at, 0, |most, at| x[at].max(most));
-            }
-        }
-        16..32 => {
-            for at in [0, channels - 16] {
-                let max = |most, at| _mm_max_epu8(most, load16(&x[at..]));
-                store16(fold_window(pool, &window, at, _mm_setzero_si128(), max), &mut out[at..]);
-            }
-        }
-        _ => {
-            for at in (0..channels).step_by(LANES).map(|at| at.min(channels - LANES)) {
-                let max = |most, at| _mm256_max_epu8(most, load32(&x[at..]));
-                store32(fold_window(pool, &window, at, _mm256_setzero_si256(), max), &mut out[at..]);
-            }
-        }
+fn max_pool_pixel(pool: &Pool2d, x: &[u8], row: usize, column: usize, out: &mut [u8]) {
+    let window = [pool.window(0, row), pool.window(1, column)];
+    for (at, out) in out.iter_mut().enumerate() {
+        *out = fold_window(pool, &window, at, 0, |most, at| x[at].max(most));
     }
 }
 

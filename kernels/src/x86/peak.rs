@@ -36,7 +36,7 @@ macro_rules! peak_loop {
 peak_loop!(sse2_int8, "sse2", xmm_reg, _mm_set1_epi16(3), |sum, x| _mm_add_epi32(sum, _mm_madd_epi16(x, x)));
 peak_loop!(sse2_f32, "sse2", xmm_reg, _mm_set1_ps(1e-3), |sum, x| _mm_add_ps(sum, _mm_mul_ps(x, x)));
 
-peak_loop!(avx2_int8, "avx2", ymm_reg, _mm256_set1_epi16(3), |sum, x| _mm256_add_epi32(sum, _mm256_madd_epi16(x, x)));
+peak_loop!(avx2_int8, "avx2", ymm_reg, _mm256_set1_epi8(3), |sum, x| _mm256_add_epi16(sum, _mm256_maddubs_epi16(x, x)));
 peak_loop!(avx2_f32, "avx2,fma", ymm_reg, _mm256_set1_ps(1e-3), |sum, x| _mm256_fmadd_ps(x, x, sum));
 
 peak_loop!(avxvnni_int8, "avx2,avxvnni", ymm_reg, _mm256_set1_epi8(3), |sum, x| _mm256_dpbusd_avx_epi32(sum, x, x));
@@ -55,7 +55,7 @@ pub(crate) fn peak_loops(isa: Isa) -> Loops {
     // Multiply-adds of one instruction, times the sums of a round.
     let of = |lanes: u64, run: unsafe fn(u64)| Loop { macs: lanes * SUMS as u64, run };
     match isa {
-        Isa::Avx2 => Loops { int8: of(16, avx2_int8), f32: of(8, avx2_f32) },
+        Isa::Avx2 => Loops { int8: of(32, avx2_int8), f32: of(8, avx2_f32) },
         Isa::AvxVnni => Loops { int8: of(32, avxvnni_int8), f32: of(8, avx2_f32) },
         Isa::Avx512 => Loops { int8: of(32, avx512_int8), f32: of(16, avx512_f32) },
         Isa::Avx512Vnni => Loops { int8: of(64, avx512vnni_int8), f32: of(16, avx512_f32) },

@@ -3,6 +3,7 @@
 //! trait for a type that names the kernel; inside its functions everything here is inlined.
 
 mod depthwise_f32;
+#[cfg(target_arch = "aarch64")]
 mod depthwise_u8;
 mod epilogue;
 #[cfg(target_arch = "x86_64")]
@@ -17,6 +18,7 @@ mod tiling;
 mod winograd_f32;
 
 pub(crate) use self::depthwise_f32::{DepthwiseF32, DepthwiseF32Kernel, Row};
+#[cfg(target_arch = "aarch64")]
 pub(crate) use self::depthwise_u8::{DepthwiseU8, DepthwiseU8Kernel};
 pub(crate) use self::epilogue::EpilogueU8;
 #[cfg(target_arch = "x86_64")]

@@ -109,6 +109,21 @@ impl Bands {
         self.padded_rows(self.rows.min(self.conv.out_h())) * self.padded_w() * self.pixel_stride
     }
 
+    /// Elements of the padded input rows of a band.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn rows_len(&self, band: usize) -> usize {
+        self.padded_rows(self.out_rows(band).len()) * self.padded_w() * self.pixel_stride
+    }
+
+    /// Where the windows of the largest band's pixels start in its padded rows.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn windows(&self) -> Vec<u32> {
+        let (rows, w) = (self.rows.min(self.conv.out_h()), self.conv.out_w());
+        let (down, right) =
+            (self.conv.stride[0] * self.padded_w() * self.pixel_stride, self.conv.stride[1] * self.pixel_stride);
+        (0..rows * w).map(|pixel| (pixel / w * down + pixel % w * right) as u32).collect()
+    }
+
     /// Padded input rows that so many output rows read.
     fn padded_rows(&self, out_rows: usize) -> usize {
         (out_rows - 1) * self.conv.stride[0] + self.conv.kernel[0]

@@ -1,14 +1,15 @@
-//! int8 convolution as a matrix product, AVX2: 5 output pixels by 16 channels in 10 registers of i32 sums.
+//! The products of bytes that most weights of a convolution are too large for, with both factors widened to i16: 5 output pixels by 16
+//! channels in 10 registers of i32 sums.
 //!
-//! Activations are widened to i16 by the task; one instruction broadcasts a pair of them. Weights are widened when loaded.
+//! Activations are widened by the task; one instruction broadcasts a pair of them. Weights are widened when loaded.
 
 use std::arch::x86_64::*;
 
-use super::epilogue::store_u8;
-use crate::Isa;
+use super::super::epilogue::store_u8;
 use crate::conv::vector::{GemmU8, GemmU8Kernel, Panel, Tile, by_pixels};
-use crate::conv::{KernelInfo, KernelOp, U8Kernel};
+use crate::conv::{KernelInfo, KernelOp, PackedU8, U8Kernel};
 use crate::shared::SharedMut;
+use crate::{Isa, Team};
 
 /// Pixels, channels of a tile, and products an instruction sums. A sixth pixel would need all 16 registers, and the
 /// compiler then keeps some sums in memory: 1.6 times slower.
@@ -16,7 +17,7 @@ const MR: usize = 5;
 const NR: usize = 16;
 const KR: usize = 2;
 
-pub(crate) static GEMM_U8: U8Kernel = U8Kernel {
+pub(crate) static WIDENED_U8: U8Kernel = U8Kernel {
     info: KernelInfo {
         name: "u8s8-gemm-5x16-avx2",
         op: KernelOp::ConvU8,
@@ -24,13 +25,34 @@ pub(crate) static GEMM_U8: U8Kernel = U8Kernel {
         mr: MR,
         nr: NR,
         kr: KR,
-        serves: "dense, pointwise and grouped convolutions, linear layers",
+        serves: "the same, where most weights are large",
         accepts: |_| true,
     },
-    pack: |conv, weights, requantize| Box::new(GemmU8::<Avx2>::new(conv, weights, requantize)),
+    pack: |conv, weights, requantize| Box::new(Widened(GemmU8::<Avx2>::new(conv, weights, requantize))),
 };
 
 struct Avx2;
+
+/// Tells its own name where [`GEMM_U8`](super::GEMM_U8) was asked for.
+struct Widened(GemmU8<Avx2>);
+
+impl PackedU8 for Widened {
+    fn info(&self) -> Option<&'static KernelInfo> {
+        Some(&WIDENED_U8.info)
+    }
+
+    fn scratch_bytes(&self) -> usize {
+        self.0.scratch_bytes()
+    }
+
+    fn weight_bytes(&self) -> usize {
+        self.0.weight_bytes()
+    }
+
+    fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
+        self.0.run(input, output, scratch, team);
+    }
+}
 
 impl GemmU8Kernel for Avx2 {
     type X = i16;
