@@ -148,7 +148,7 @@ def signed(record: dict[str, Any]) -> np.ndarray:
 
 def read_records(folder: Path, network: str | None) -> dict[str, dict[str, dict[str, Any]]]:
     """Image id -> precision -> row, from all Parquet files below a folder."""
-    files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]
+    files = sorted(folder.rglob("part-*.parquet")) if folder.is_dir() else [folder]
     rows = [row for file in files for row in parquet.read_table(file).to_pylist()]
     if not rows:
         raise ToolError(f"{folder}: no records")

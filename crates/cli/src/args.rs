@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use quantlens::Isa;
 use quantlens_data::{Decoder, Format, Labels};
 use quantlens_study::Shard;
-use quantlens_xai::SignPolicy;
+use quantlens_xai::{Baseline, SignPolicy, Threshold};
 
 const ABOUT: &str = "Runs torchvision's CNNs in f32 and int8, exact to PyTorch, and shows where quantization changes \
                      what they look at";
@@ -205,7 +205,7 @@ pub struct InspectArgs {
 /// `quantlens study`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Writes one record an image, network and precision into the folder (Parquet), and from them tables 1 to 9 of Rogers et \
+Writes one record an image, network and precision into the folder (Parquet), and from them tables 1 to 11 of Rogers et \
 al. (KDIR 2023) with the paper's numbers, intervals and tests, as tables.txt, .md, .csv, .tex and .json. A run that was \
 cut short (Ctrl-C stops it cleanly) goes on where it stopped; records of other settings in the folder are an error that \
 lists what differs. Another --signs or --seed scans nothing again; with --no-timing it keeps the times that are there.
@@ -255,6 +255,27 @@ pub struct StudyArgs {
     /// How the maps' signs are chosen: lapack, mean, peak or random:SEED
     #[arg(long, value_name = "POLICY", default_value = "lapack", value_parser = parse_signs)]
     pub signs: SignPolicy,
+    /// Leave out deletion and insertion, about 200 forward passes an image and network of the subset
+    #[arg(long, conflicts_with_all = ["delete_to", "insert_on", "follow_true", "whole"])]
+    pub no_curves: bool,
+    /// Deletion: what pixels become (dataset-mean, black, image-mean, blur or noise:SEED)
+    #[arg(long, value_name = "BASELINE", default_value = "dataset-mean", value_parser = parse_baseline)]
+    pub delete_to: Baseline,
+    /// Insertion: what pixels are inserted on
+    #[arg(long, value_name = "BASELINE", default_value = "blur", value_parser = parse_baseline)]
+    pub insert_on: Baseline,
+    /// Deletion and insertion: follow the true class instead of the predicted one
+    #[arg(long)]
+    pub follow_true: bool,
+    /// Deletion and insertion of all images instead of the subset
+    #[arg(long)]
+    pub whole: bool,
+    /// Localization: foreground above this share of a map's maximum (0 to 1), or otsu
+    #[arg(long, value_name = "T", default_value = "0.2", value_parser = parse_threshold)]
+    pub threshold: Threshold,
+    /// Localization: what the box is drawn around
+    #[arg(long, value_enum, default_value_t)]
+    pub box_rule: BoxRuleName,
     /// Seed of the bootstrap intervals and permutation tests
     #[arg(long, value_name = "N", default_value = "0")]
     pub seed: u64,
@@ -291,6 +312,16 @@ pub struct StudyArgs {
     /// JPEG decoder; both give Pillow's pixels, turbojpeg needs a build with that feature [default: pure]
     #[arg(long, value_enum, help_heading = "Images")]
     pub decoder: Option<DecoderName>,
+}
+
+/// Names of the rules for boxes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum BoxRuleName {
+    /// The external contour that encloses the largest area
+    #[default]
+    Contour,
+    /// The connected component with the most pixels
+    Pixels,
 }
 
 /// Names of the tables' formats.
@@ -502,6 +533,14 @@ fn parse_out(text: &str) -> Result<OutFile, String> {
         Some("safetensors") => Ok(OutFile { path, json: false }),
         _ => Err("the file name must end in .safetensors or .json".into()),
     }
+}
+
+fn parse_baseline(text: &str) -> Result<Baseline, String> {
+    text.parse().map_err(|e: quantlens_xai::Error| e.to_string())
+}
+
+fn parse_threshold(text: &str) -> Result<Threshold, String> {
+    text.parse().map_err(|e: quantlens_xai::Error| e.to_string())
 }
 
 fn parse_signs(text: &str) -> Result<SignPolicy, String> {

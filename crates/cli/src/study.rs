@@ -8,11 +8,12 @@ use quantlens::{DecodeOptions, Geometry};
 use quantlens_data::{Class, Dataset, OpenOptions, Sample};
 use quantlens_study::statistics::Bootstrap;
 use quantlens_study::{
-    PairSpec, ScanReport, Shard, StudyConfig, SummaryOptions, TableFormat, TimingOptions, render, run_scan, run_timing,
-    summarize,
+    CurveOptions, CurveReport, PairSpec, ScanReport, Shard, StudyConfig, SummaryOptions, TableFormat, TimingOptions,
+    render, run_curves, run_scan, run_timing, summarize,
 };
+use quantlens_xai::{BoxOptions, BoxRule};
 
-use crate::args::{self, GeometryName, StudyArgs, TablesName};
+use crate::args::{self, BoxRuleName, GeometryName, StudyArgs, TablesName};
 use crate::stages::{self, Stages};
 use crate::{models, output};
 
@@ -29,8 +30,23 @@ pub fn run(args: &StudyArgs) -> Result<()> {
             TimingOptions { rounds: args.timing_rounds, images: args.timing_images, threads: args.timing_threads };
         run_timing(&config, options, &stages)?;
     }
+    if whole && !args.no_curves {
+        let options = CurveOptions {
+            delete_to: args.delete_to,
+            insert_on: args.insert_on,
+            true_class: args.follow_true,
+            whole: args.whole,
+        };
+        tell_curves(&run_curves(&config, options, &stages)?);
+    }
     let bootstrap = Bootstrap { seed: args.seed, resamples: args.resamples, ..Bootstrap::default() };
-    let summary = summarize(&config.out_dir, &SummaryOptions { signs: config.signs, bootstrap }, &stages)?;
+    let rule = match args.box_rule {
+        BoxRuleName::Contour => BoxRule::LargestContour,
+        BoxRuleName::Pixels => BoxRule::MostPixels,
+    };
+    let boxes = BoxOptions { rule, ..BoxOptions::default() };
+    let options = SummaryOptions { signs: config.signs, threshold: args.threshold, boxes, bootstrap };
+    let summary = summarize(&config.out_dir, &options, &stages)?;
     let printed = if args.json { TableFormat::Json } else { args.tables.into() };
     for format in TableFormat::ALL {
         let text = render(&summary, format);
@@ -156,6 +172,22 @@ fn tell(args: &StudyArgs, report: &ScanReport) {
     }
     if !report.unreadable.is_empty() {
         output::hint(&format!("{} images could not be read; their records say why", report.unreadable.len()));
+    }
+}
+
+/// How fast deletion and insertion were.
+fn tell_curves(report: &CurveReport) {
+    if report.kept > 0 {
+        output::hint(&format!("deletion and insertion of {} images were there already", report.kept));
+    }
+    if report.images > 0 {
+        output::hint(&format!(
+            "deletion and insertion of {} images: {} forward passes in {:.1} s, {:.1} a second",
+            report.images,
+            report.forwards,
+            report.seconds,
+            report.forwards as f64 / report.seconds.max(1e-9)
+        ));
     }
 }
 

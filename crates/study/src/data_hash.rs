@@ -1,5 +1,5 @@
-//! One hash for a whole data set: every image's id, class, size of file and content, so that a study notices when one
-//! of its images was replaced. The contents are read once more for it: SHA-256 with the processor's own instructions
+//! One hash for a whole data set: every image's id, class, boxes, size of file and content, so that a study notices
+//! when one of its images was replaced. The contents are read once more for it: SHA-256 with the processor's own instructions
 //! is faster than disks, and reading 50,000 photographs is a small share of running networks on them.
 
 use std::fs::File;
@@ -17,7 +17,7 @@ use crate::progress::Progress;
 /// Images hashed between two looks at [`Progress::stopped`].
 const CHUNK: usize = 512;
 
-/// SHA-256 over each image's id, class, and size and SHA-256 of its file. A file that cannot be read counts as such:
+/// SHA-256 over each image's id, class, boxes, and size and SHA-256 of its file. A file that cannot be read counts as such:
 /// its record will say why.
 ///
 /// # Errors
@@ -29,7 +29,8 @@ pub(crate) fn data_hash(samples: &[Sample], progress: &dyn Progress) -> Result<S
         let contents: Vec<Option<(u64, String)>> = chunk.par_iter().map(|s| content(&s.path).ok()).collect();
         for (s, content) in chunk.iter().zip(contents) {
             let class = s.class.as_ref().map(|c| (c.index, c.wnid.as_deref(), c.name.as_str()));
-            hash.update(format!("{}\t{content:?}\t{class:?}\n", s.id));
+            let boxes = (&s.boxes, s.box_size);
+            hash.update(format!("{}\t{content:?}\t{class:?}\t{boxes:?}\n", s.id));
         }
         progress.advance(chunk.len() as u64);
         progress.check()?;

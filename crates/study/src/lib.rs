@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod curves;
 mod data_hash;
 mod error;
 mod manifest;
@@ -19,16 +20,17 @@ mod summary;
 mod tables;
 mod timing;
 
+pub use curves::{CurveOptions, CurveReport, CurveRow, CurveSettings, curves_folder};
 pub use error::Error;
 pub use manifest::{DataSettings, MANIFEST, Manifest, NetworkSettings, PairSettings, Settings};
 pub use parts::{PART_SIZE, Part, Records, Shard};
 pub use progress::{Progress, Quiet};
 pub use record::{Precision, Reading, Record, SCHEMA_VERSION};
-pub use run::{PairSpec, StudyConfig, run_scan, run_timing, summarize};
+pub use run::{PairSpec, StudyConfig, run_curves, run_scan, run_timing, summarize};
 pub use scan::{ScanReport, WALL_TIMES};
 pub use summary::{
-    Accuracy, Both, Comparison, Dice, Effect, Estimate, Group, Inference, PairSummary, PolicyRmse, Rmse, SMALL_GAP,
-    SUBSET_PERCENT, Scope, Single, Statistics, Summary, SummaryOptions, Test, subset_size,
+    Accuracy, Band, Bands, Both, Comparison, Dice, Effect, Estimate, Group, Inference, PairSummary, PolicyRmse, Rmse,
+    SMALL_GAP, SUBSET_PERCENT, Scope, Single, Statistics, Summary, SummaryOptions, Test, subset_size,
 };
 pub use tables::{BYTES_A_MB, Column, Kind, Row, Table, TableFormat, render, tables, to_json};
 pub use timing::{NetworkTimes, PairTimes, Spread, TIMINGS, TimingOptions, Timings};

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::parts::write_shared;
+use crate::parts::{remove_leftovers, write_shared};
 use crate::record::SCHEMA_VERSION;
 
 /// The manifest's file name.
@@ -37,7 +37,7 @@ pub struct DataSettings {
     pub description: String,
     /// Number of images.
     pub images: u64,
-    /// SHA-256 over each image's id, class, and size and SHA-256 of its file, in order.
+    /// SHA-256 over each image's id, class, boxes, and size and SHA-256 of its file, in order.
     pub sha256: String,
     /// The JPEG decoder.
     pub decoder: String,
@@ -153,10 +153,8 @@ impl Manifest {
     pub fn check(&self, folder: &Path) -> Result<(), Error> {
         match Self::read(folder)? {
             Some(there) if there.settings_hash != self.settings_hash => {
-                let mut differences = Vec::new();
                 let [old, new] = [&there.settings, &self.settings].map(|s| serde_json::to_value(s).unwrap_or_default());
-                compare("", &old, &new, &mut differences);
-                Err(Error::SettingsChanged { folder: folder.into(), differences })
+                Err(Error::SettingsChanged { folder: folder.into(), differences: differences(&old, &new) })
             }
             _ => Ok(()),
         }
@@ -170,6 +168,7 @@ impl Manifest {
         self.check(folder)?;
         let path = folder.join(MANIFEST);
         if path.exists() {
+            remove_leftovers(&path);
             return Ok(());
         }
         fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
@@ -177,6 +176,13 @@ impl Manifest {
         // Shards may begin at the same time.
         write_shared(&path, (text + "\n").as_bytes())
     }
+}
+
+/// Where two JSON values differ, a line each.
+pub(crate) fn differences(old: &Value, new: &Value) -> Vec<String> {
+    let mut differences = Vec::new();
+    compare("", old, new, &mut differences);
+    differences
 }
 
 /// Lists where two JSON values differ, as `path: old, now new`.
@@ -247,9 +253,15 @@ pub(crate) mod tests {
         assert_eq!(Manifest::read(folder.path()).unwrap(), None);
         first.settle(folder.path()).unwrap();
         assert_eq!(Manifest::read(folder.path()).unwrap(), Some(first.clone()));
+        // What a killed process may have left; other files are not touched.
+        for name in ["manifest.json.123.tmp", "manifest.json.tmp", "my-manifest.json.123.tmp"] {
+            fs::write(folder.path().join(name), "{").unwrap();
+        }
         // Another instruction set is no other setting, and the file stays as it is.
         Manifest::new(settings(10, 4), "avx2").settle(folder.path()).unwrap();
         assert_eq!(Manifest::read(folder.path()).unwrap(), Some(first));
+        let left = |name: &str| folder.path().join(name).exists();
+        assert!(!left("manifest.json.123.tmp") && left("manifest.json.tmp") && left("my-manifest.json.123.tmp"));
         let mut other = settings(10, 4);
         other.pairs[1].int8.layer = "features.2".into();
         other.data.decoder = "turbojpeg".into();

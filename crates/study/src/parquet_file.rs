@@ -49,11 +49,23 @@ message record {
   REQUIRED FLOAT entropy_hist_raw;
   REQUIRED FLOAT entropy_hist;
   REQUIRED group histogram (LIST) { REPEATED group list { REQUIRED INT32 element; } }
+  REQUIRED group true_boxes (LIST) { REPEATED group list { REQUIRED DOUBLE element; } }
   OPTIONAL BINARY error (UTF8);
 }";
 
 /// Writes records and metadata as one Parquet file.
 pub(crate) fn write(out: impl Write + Send, records: &[Record], metadata: &[(String, String)]) -> Result<()> {
+    write_rows(out, SCHEMA, records, metadata, write_columns)
+}
+
+/// Writes rows of any schema; `columns` writes each column in the schema's order.
+pub(crate) fn write_rows<W: Write + Send, R>(
+    out: W,
+    schema: &str,
+    rows: &[R],
+    metadata: &[(String, String)],
+    columns: impl FnOnce(&mut Columns<'_, W, R>) -> Result<()>,
+) -> Result<()> {
     let metadata = metadata.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
     let properties = WriterProperties::builder()
         .set_created_by(concat!("quantlens ", env!("CARGO_PKG_VERSION")).into())
@@ -62,15 +74,18 @@ pub(crate) fn write(out: impl Write + Send, records: &[Record], metadata: &[(Str
         .set_offset_index_disabled(true)
         .set_key_value_metadata(Some(metadata))
         .build();
-    let schema = Arc::new(parse_message_type(SCHEMA)?);
+    let schema = Arc::new(parse_message_type(schema)?);
     let mut file = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
-    let columns = Columns { group: file.next_row_group()?, records };
-    write_columns(columns)?;
+    {
+        let mut c = Columns { group: file.next_row_group()?, rows };
+        columns(&mut c)?;
+        c.group.close()?;
+    }
     file.close()?;
     Ok(())
 }
 
-fn write_columns<W: Write + Send>(mut c: Columns<'_, W>) -> Result<()> {
+fn write_columns<W: Write + Send>(c: &mut Columns<'_, W, Record>) -> Result<()> {
     c.text(|r| &r.image_id)?;
     c.required::<Int64Type>(|r| r.data_index as i64)?;
     c.text(|r| &r.network)?;
@@ -92,18 +107,17 @@ fn write_columns<W: Write + Send>(mut c: Columns<'_, W>) -> Result<()> {
     c.reading::<FloatType>(|r| r.entropy_softmax)?;
     c.reading::<FloatType>(|r| r.entropy_hist)?;
     c.list::<Int32Type>(|r| r.histogram.iter().map(|&c| c as i32).collect())?;
-    c.optional::<ByteArrayType>(|r| r.error.as_deref().map(ByteArray::from))?;
-    c.group.close()?;
-    Ok(())
+    c.list::<DoubleType>(|r| r.true_boxes.clone())?;
+    c.optional::<ByteArrayType>(|r| r.error.as_deref().map(ByteArray::from))
 }
 
 /// The columns still to be written.
-struct Columns<'a, W: Write> {
+pub(crate) struct Columns<'a, W: Write, R> {
     group: SerializedRowGroupWriter<'a, W>,
-    records: &'a [Record],
+    rows: &'a [R],
 }
 
-impl<W: Write + Send> Columns<'_, W> {
+impl<W: Write + Send, R> Columns<'_, W, R> {
     fn column<T: DataType>(&mut self, values: &[T::T], def: Option<&[i16]>, rep: Option<&[i16]>) -> Result<()> {
         let missing = || ParquetError::General("more columns written than the schema has".into());
         let mut column = self.group.next_column()?.ok_or_else(missing)?;
@@ -111,30 +125,30 @@ impl<W: Write + Send> Columns<'_, W> {
         column.close()
     }
 
-    fn required<T: DataType>(&mut self, value: impl Fn(&Record) -> T::T) -> Result<()> {
-        let values: Vec<T::T> = self.records.iter().map(value).collect();
+    pub(crate) fn required<T: DataType>(&mut self, value: impl Fn(&R) -> T::T) -> Result<()> {
+        let values: Vec<T::T> = self.rows.iter().map(value).collect();
         self.column::<T>(&values, None, None)
     }
 
-    fn text(&mut self, value: impl Fn(&Record) -> &str) -> Result<()> {
+    pub(crate) fn text(&mut self, value: impl Fn(&R) -> &str) -> Result<()> {
         self.required::<ByteArrayType>(|r| ByteArray::from(value(r)))
     }
 
-    fn reading<T: DataType>(&mut self, value: impl Fn(&Record) -> Reading<T::T>) -> Result<()> {
+    fn reading<T: DataType>(&mut self, value: impl Fn(&R) -> Reading<T::T>) -> Result<()> {
         self.required::<T>(|r| value(r).raw)?;
         self.required::<T>(|r| value(r).real)
     }
 
-    fn optional<T: DataType>(&mut self, value: impl Fn(&Record) -> Option<T::T>) -> Result<()> {
-        let all: Vec<Option<T::T>> = self.records.iter().map(value).collect();
+    pub(crate) fn optional<T: DataType>(&mut self, value: impl Fn(&R) -> Option<T::T>) -> Result<()> {
+        let all: Vec<Option<T::T>> = self.rows.iter().map(value).collect();
         let def: Vec<i16> = all.iter().map(|v| i16::from(v.is_some())).collect();
         let values: Vec<T::T> = all.into_iter().flatten().collect();
         self.column::<T>(&values, Some(&def), None)
     }
 
-    fn list<T: DataType>(&mut self, value: impl Fn(&Record) -> Vec<T::T>) -> Result<()> {
+    pub(crate) fn list<T: DataType>(&mut self, value: impl Fn(&R) -> Vec<T::T>) -> Result<()> {
         let (mut values, mut def, mut rep) = (Vec::new(), Vec::new(), Vec::new());
-        for list in self.records.iter().map(value) {
+        for list in self.rows.iter().map(value) {
             // An empty list has one level entry and no value.
             def.extend(std::iter::repeat_n(i16::from(!list.is_empty()), list.len().max(1)));
             rep.extend((0..list.len().max(1)).map(|i| i16::from(i > 0)));
@@ -151,9 +165,14 @@ pub(crate) struct PartFile {
 
 impl PartFile {
     pub(crate) fn open(path: &Path) -> std::result::Result<Self, Error> {
+        Self::open_as(path, SCHEMA)
+    }
+
+    /// Opens a file of another schema.
+    pub(crate) fn open_as(path: &Path, schema: &str) -> std::result::Result<Self, Error> {
         let file = File::open(path).map_err(Error::io(path, "open"))?;
         let reader = SerializedFileReader::new(file).map_err(|e| unreadable(path, e))?;
-        let schema = parse_message_type(SCHEMA).map_err(|e| Error::file(path, e))?;
+        let schema = parse_message_type(schema).map_err(|e| Error::file(path, e))?;
         let found = reader.metadata().file_metadata().schema();
         if *found != schema || reader.num_row_groups() != 1 {
             return Err(Error::file(path, "not a part of records of schema version 1"));
@@ -169,14 +188,24 @@ impl PartFile {
 
     /// All records, each checked.
     pub(crate) fn records(&self, path: &Path) -> std::result::Result<Vec<Record>, Error> {
-        let rows = usize::try_from(self.reader.metadata().file_metadata().num_rows()).unwrap_or(0);
-        let group = self.reader.get_row_group(0).map_err(|e| unreadable(path, e))?;
-        let mut source = Source { group: &*group, next: 0, rows };
-        let records = read_columns(&mut source).map_err(|e| unreadable(path, e))?;
+        let records = self.read(path, read_columns)?;
         for r in &records {
             r.check().map_err(|why| Error::file(path, format!("row of {} ({}): {why}", r.image_id, r.network)))?;
         }
         Ok(records)
+    }
+}
+
+impl PartFile {
+    /// All rows, by a function that reads each column in the schema's order.
+    pub(crate) fn read<R>(
+        &self,
+        path: &Path,
+        columns: impl FnOnce(&mut Source<'_>) -> Result<Vec<R>>,
+    ) -> std::result::Result<Vec<R>, Error> {
+        let rows = usize::try_from(self.reader.metadata().file_metadata().num_rows()).unwrap_or(0);
+        let group = self.reader.get_row_group(0).map_err(|e| unreadable(path, e))?;
+        columns(&mut Source { group: &*group, next: 0, rows }).map_err(|e| unreadable(path, e))
     }
 }
 
@@ -187,7 +216,7 @@ fn unreadable(path: &Path, e: ParquetError) -> Error {
 fn read_columns(s: &mut Source<'_>) -> Result<Vec<Record>> {
     let mut records = vec![Record::empty("", 0, "", Precision::F32); s.rows];
     s.text(&mut records, |r, v| r.image_id = v)?;
-    s.required::<Int64Type>(&mut records, |r, v| r.data_index = v as u64)?;
+    s.required::<Int64Type, _>(&mut records, |r, v| r.data_index = v as u64)?;
     s.text(&mut records, |r, v| r.network = v)?;
     let mut unknown = None;
     s.text(&mut records, |r, v| match Precision::parse(&v) {
@@ -197,31 +226,32 @@ fn read_columns(s: &mut Source<'_>) -> Result<Vec<Record>> {
     if let Some(name) = unknown {
         return Err(ParquetError::General(format!("unknown precision {name:?}")));
     }
-    s.optional::<Int32Type>(&mut records, |r, v| r.true_class = Some(v as u32))?;
-    s.list::<Int32Type>(&mut records, |r, v| r.top5_class = v.into_iter().map(|c| c as u32).collect())?;
-    s.list::<FloatType>(&mut records, |r, v| r.top5_prob = v)?;
-    s.optional::<FloatType>(&mut records, |r, v| r.true_prob = Some(v))?;
-    s.optional::<Int32Type>(&mut records, |r, v| r.true_rank = Some(v as u32))?;
+    s.optional::<Int32Type, _>(&mut records, |r, v| r.true_class = Some(v as u32))?;
+    s.list::<Int32Type, _>(&mut records, |r, v| r.top5_class = v.into_iter().map(|c| c as u32).collect())?;
+    s.list::<FloatType, _>(&mut records, |r, v| r.top5_prob = v)?;
+    s.optional::<FloatType, _>(&mut records, |r, v| r.true_prob = Some(v))?;
+    s.optional::<Int32Type, _>(&mut records, |r, v| r.true_rank = Some(v as u32))?;
     for i in 0..3 {
-        s.required::<Int32Type>(&mut records, |r, v| r.map[i] = v as u32)?;
+        s.required::<Int32Type, _>(&mut records, |r, v| r.map[i] = v as u32)?;
     }
-    s.list::<FloatType>(&mut records, |r, v| r.p = v)?;
-    s.list::<FloatType>(&mut records, |r, v| r.mean_activation = v)?;
-    s.required::<FloatType>(&mut records, |r, v| r.eigenvalues[0] = v)?;
-    s.required::<FloatType>(&mut records, |r, v| r.eigenvalues[1] = v)?;
+    s.list::<FloatType, _>(&mut records, |r, v| r.p = v)?;
+    s.list::<FloatType, _>(&mut records, |r, v| r.mean_activation = v)?;
+    s.required::<FloatType, _>(&mut records, |r, v| r.eigenvalues[0] = v)?;
+    s.required::<FloatType, _>(&mut records, |r, v| r.eigenvalues[1] = v)?;
     s.reading::<DoubleType>(&mut records, |r| &mut r.sigma)?;
     s.reading::<DoubleType>(&mut records, |r| &mut r.sparsity)?;
     s.reading::<FloatType>(&mut records, |r| &mut r.entropy_softmax)?;
     s.reading::<FloatType>(&mut records, |r| &mut r.entropy_hist)?;
-    s.list::<Int32Type>(&mut records, |r, v| r.histogram = v.into_iter().map(|c| c as u32).collect())?;
-    s.optional::<ByteArrayType>(&mut records, |r, v| {
+    s.list::<Int32Type, _>(&mut records, |r, v| r.histogram = v.into_iter().map(|c| c as u32).collect())?;
+    s.list::<DoubleType, _>(&mut records, |r, v| r.true_boxes = v)?;
+    s.optional::<ByteArrayType, _>(&mut records, |r, v| {
         r.error = Some(String::from_utf8_lossy(v.data()).into_owned());
     })?;
     Ok(records)
 }
 
 /// The columns still to be read.
-struct Source<'a> {
+pub(crate) struct Source<'a> {
     group: &'a dyn RowGroupReader,
     next: usize,
     rows: usize,
@@ -235,6 +265,11 @@ struct Column<T> {
 }
 
 impl Source<'_> {
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
     fn column<T: DataType>(&mut self) -> Result<Column<T::T>> {
         let mut reader = get_typed_column_reader::<T>(self.group.get_column_reader(self.next)?);
         self.next += 1;
@@ -246,14 +281,18 @@ impl Source<'_> {
         Ok(Column { values: values.into_iter(), def, rep })
     }
 
-    fn required<T: DataType>(&mut self, records: &mut [Record], mut set: impl FnMut(&mut Record, T::T)) -> Result<()> {
+    pub(crate) fn required<T: DataType, R>(
+        &mut self,
+        records: &mut [R],
+        mut set: impl FnMut(&mut R, T::T),
+    ) -> Result<()> {
         let column = self.column::<T>()?;
         records.iter_mut().zip(column.values).for_each(|(r, v)| set(r, v));
         Ok(())
     }
 
-    fn text(&mut self, records: &mut [Record], mut set: impl FnMut(&mut Record, String)) -> Result<()> {
-        self.required::<ByteArrayType>(records, |r, v| set(r, String::from_utf8_lossy(v.data()).into_owned()))
+    pub(crate) fn text<R>(&mut self, records: &mut [R], mut set: impl FnMut(&mut R, String)) -> Result<()> {
+        self.required::<ByteArrayType, R>(records, |r, v| set(r, String::from_utf8_lossy(v.data()).into_owned()))
     }
 
     fn reading<T: DataType>(
@@ -261,11 +300,15 @@ impl Source<'_> {
         records: &mut [Record],
         field: impl Fn(&mut Record) -> &mut Reading<T::T>,
     ) -> Result<()> {
-        self.required::<T>(records, |r, v| field(r).raw = v)?;
-        self.required::<T>(records, |r, v| field(r).real = v)
+        self.required::<T, _>(records, |r, v| field(r).raw = v)?;
+        self.required::<T, _>(records, |r, v| field(r).real = v)
     }
 
-    fn optional<T: DataType>(&mut self, records: &mut [Record], mut set: impl FnMut(&mut Record, T::T)) -> Result<()> {
+    pub(crate) fn optional<T: DataType, R>(
+        &mut self,
+        records: &mut [R],
+        mut set: impl FnMut(&mut R, T::T),
+    ) -> Result<()> {
         let mut column = self.column::<T>()?;
         for (r, _) in records.iter_mut().zip(&column.def).filter(|(_, def)| **def > 0) {
             if let Some(v) = column.values.next() {
@@ -275,7 +318,11 @@ impl Source<'_> {
         Ok(())
     }
 
-    fn list<T: DataType>(&mut self, records: &mut [Record], mut set: impl FnMut(&mut Record, Vec<T::T>)) -> Result<()> {
+    pub(crate) fn list<T: DataType, R>(
+        &mut self,
+        records: &mut [R],
+        mut set: impl FnMut(&mut R, Vec<T::T>),
+    ) -> Result<()> {
         let mut column = self.column::<T>()?;
         let mut starts = (0..column.rep.len()).filter(|&i| column.rep[i] == 0).collect::<Vec<_>>();
         starts.push(column.rep.len());
@@ -302,6 +349,7 @@ mod tests {
         records[4].true_prob = None;
         records[4].true_rank = None;
         records[5].p[0] = -0.0;
+        records[5].true_boxes = vec![0.5, 1.0, 7.25, 8.0, 0.0, 0.0, 223.0, 223.0];
         records[5].eigenvalues = [f32::MIN_POSITIVE / 2.0, f32::MAX];
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.parquet");

@@ -48,9 +48,29 @@ pub(crate) fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_by_way_of(path, ".tmp", bytes)
 }
 
-/// The same for a file that several processes may write at once: each has a neighbour of its own.
+/// The same for a file that several processes may write at once, all with the same content: each has a neighbour of its
+/// own, and those that killed processes left are removed.
 pub(crate) fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    write_by_way_of(path, &format!(".{}.tmp", std::process::id()), bytes)
+    match write_by_way_of(path, &format!(".{}.tmp", std::process::id()), bytes) {
+        // Another process was first, and took this one's neighbour for a leftover.
+        Err(_) if path.exists() => {}
+        other => other?,
+    }
+    remove_leftovers(path);
+    Ok(())
+}
+
+/// Removes the neighbours of a shared file that is in its place. One that cannot be removed does no harm.
+pub(crate) fn remove_leftovers(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else { return };
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let other = entry.file_name();
+        let middle = other.to_str().and_then(|o| o.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".tmp"));
+        if middle.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit())) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn write_by_way_of(path: &Path, suffix: &str, bytes: &[u8]) -> Result<(), Error> {
@@ -178,9 +198,41 @@ impl Records {
         self.missing.iter().map(|r| r.end - r.start).sum()
     }
 
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The rows of single images.
+    pub(crate) fn image_rows(&self) -> ImageRows<'_> {
+        ImageRows { records: self, part: 0..0, rows: Vec::new() }
+    }
+
     /// The parts in order of the data set, each read and checked when it is asked for.
     pub fn parts(&self) -> impl Iterator<Item = Result<Part, Error>> {
         self.present.iter().map(|range| read(&path(&self.folder, range), range, &self.manifest))
+    }
+}
+
+/// The rows of single images; the part that the last one lay in is kept.
+pub(crate) struct ImageRows<'a> {
+    records: &'a Records,
+    part: Range<u64>,
+    rows: Vec<Record>,
+}
+
+impl ImageRows<'_> {
+    /// The rows of the image at a place of the data set: by pair, then precision; none where its part is missing.
+    pub(crate) fn of(&mut self, place: u64) -> Result<&[Record], Error> {
+        let Records { folder, manifest, present, .. } = self.records;
+        if !self.part.contains(&place) {
+            let Some(range) = present.iter().find(|range| range.contains(&place)) else { return Ok(&[]) };
+            self.rows = read(&path(folder, range), range, manifest)?.records;
+            self.part = range.clone();
+        }
+        let rows = 2 * manifest.settings.pairs.len();
+        let first = (place - self.part.start) as usize * rows;
+        Ok(&self.rows[first..first + rows])
     }
 }
 
@@ -217,6 +269,10 @@ mod tests {
         let parts: Vec<Part> = records.parts().map(Result::unwrap).collect();
         assert_eq!(parts.iter().map(|p| p.isa.as_str()).collect::<Vec<_>>(), ["scalar", "avx2"]);
         assert_eq!((&parts[0].records, &parts[1].records), (&rows(0..4), &rows(8..10)));
+        let mut images = records.image_rows();
+        assert_eq!(images.of(9).unwrap(), rows(9..10));
+        assert_eq!(images.of(2).unwrap(), rows(2..3));
+        assert!(images.of(5).unwrap().is_empty());
     }
 
     #[test]

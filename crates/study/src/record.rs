@@ -85,6 +85,9 @@ pub struct Record {
     pub entropy_hist: Reading<f32>,
     /// Histogram of the normalized mean activation, 256 counts.
     pub histogram: Vec<u32>,
+    /// The image's true boxes in pixels of the network's input, x0, y0, x1, y1 of each; those that were cropped away
+    /// are left out.
+    pub true_boxes: Vec<f64>,
     /// Why there is no result.
     pub error: Option<String>,
 }
@@ -120,6 +123,7 @@ impl Record {
             entropy_softmax: Reading::default(),
             entropy_hist: Reading::default(),
             histogram: Vec::new(),
+            true_boxes: Vec::new(),
             error: None,
         }
     }
@@ -160,6 +164,9 @@ impl Record {
         let [h, w, channels] = self.map.map(|n| n as usize);
         let positions = h.checked_mul(w).filter(|&n| n > 0 && channels > 0);
         let positions = positions.ok_or_else(|| format!("a map of {h}x{w}x{channels}"))?;
+        if !self.true_boxes.len().is_multiple_of(4) {
+            return Err(format!("true_boxes has {} values, expected four a box", self.true_boxes.len()));
+        }
         let lengths = [
             ("p", self.p.len(), positions),
             ("mean_activation", self.mean_activation.len(), positions),

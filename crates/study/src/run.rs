@@ -6,16 +6,17 @@ use quantlens_data::{Dataset, DecodeOptions, Geometry, Interpolation, Labels, Pr
 use quantlens_engine::{Isa, Numerics, Plan, Session};
 use quantlens_nets::Model;
 use quantlens_tensor::Tensor;
-use quantlens_xai::SignPolicy;
+use quantlens_xai::{Normalization, SignPolicy};
 
 use crate::Error;
+use crate::curves::{CurveOptions, CurveReport, Curves, Scorer};
 use crate::data_hash::data_hash;
 use crate::manifest::{DataSettings, Manifest, NetworkSettings, PairSettings, Settings};
 use crate::parts::{PART_SIZE, Records, Shard};
 use crate::progress::Progress;
 use crate::record::{Precision, SCHEMA_VERSION};
-use crate::scan::{Images, Network, Scan, ScanReport};
-use crate::summary::{Summary, SummaryOptions};
+use crate::scan::{Images, Input, Network, Scan, ScanReport};
+use crate::summary::{Summary, SummaryOptions, chosen_images};
 use crate::timing::{Observe, TimingOptions, Timings, time_pair};
 
 /// A float network and its quantized twin.
@@ -91,7 +92,7 @@ impl StudyConfig {
 /// Settings that cannot work, or that differ from the folder's; networks that cannot be planned; files that cannot be
 /// written; not a single usable image. Single images that cannot be read are recorded and reported, not errors.
 pub fn run_scan(config: &StudyConfig, progress: &dyn Progress) -> Result<ScanReport, Error> {
-    let study = Study::new(config, 1)?;
+    let study = Study::new(config, 1, false)?;
     let manifest = Manifest::new(study.settings(progress)?, config.isa.name());
     let networks: Vec<&dyn Network> = study.networks.iter().map(|n| n as &dyn Network).collect();
     let scan = Scan {
@@ -111,14 +112,15 @@ pub fn run_scan(config: &StudyConfig, progress: &dyn Progress) -> Result<ScanRep
 /// # Errors
 /// As [`run_scan`].
 pub fn run_timing(config: &StudyConfig, options: TimingOptions, progress: &dyn Progress) -> Result<Timings, Error> {
-    let study = Study::new(config, options.threads)?;
+    let study = Study::new(config, options.threads, false)?;
     let inputs = study.first_inputs(options.images)?;
     progress.start("timing", (config.pairs.len() * (options.rounds + 1)) as u64, 0);
     let mut pairs = Vec::new();
     for (spec, networks) in config.pairs.iter().zip(study.networks.chunks_exact(2)) {
-        let of = |n: &EngineNetwork| -> Vec<Tensor> { inputs.iter().map(|image| image[n.input].clone()).collect() };
+        let of =
+            |n: &EngineNetwork| -> Vec<Tensor> { inputs.iter().map(|image| image[n.input].tensor.clone()).collect() };
         let (float_inputs, int8_inputs) = (of(&networks[0]), of(&networks[1]));
-        let (mut float, mut int8) = (networks[0].session(), networks[1].session());
+        let (mut float, mut int8) = (networks[0].open(), networks[1].open());
         let sessions: [&mut dyn Observe; 2] = [&mut *float, &mut *int8];
         let inputs = [float_inputs.as_slice(), int8_inputs.as_slice()];
         pairs.push(time_pair(&spec.name, sessions, inputs, options.rounds, study.input_size, progress)?);
@@ -128,6 +130,27 @@ pub fn run_timing(config: &StudyConfig, options: TimingOptions, progress: &dyn P
         Timings { threads: options.threads, isa: config.isa.name().into(), runs: options.rounds * inputs.len(), pairs };
     timings.write(&config.out_dir)?;
     Ok(timings)
+}
+
+/// Runs deletion and insertion on the subset of the folder's records under the study's sign policy, or on all images,
+/// and writes the curves into a folder within. What is there already is kept.
+///
+/// # Errors
+/// As [`run_scan`] and [`Summary::compute`]; [`Error::SettingsChanged`] where the folder has curves of other options.
+pub fn run_curves(config: &StudyConfig, options: CurveOptions, progress: &dyn Progress) -> Result<CurveReport, Error> {
+    let study = Study::new(config, 1, true)?;
+    let records = Records::open(&config.out_dir)?;
+    let curves = Curves {
+        images: &study,
+        networks: study.networks.iter().map(|n| n as &dyn Scorer).collect(),
+        records: &records,
+        folder: &config.out_dir,
+        signs: config.signs,
+        options,
+        chosen: chosen_images(&records, config.signs, options.whole, progress)?,
+        threads: config.threads,
+    };
+    curves.run(progress)
 }
 
 /// The tables' numbers from the folder's records and, where it ran, the timing stage's file.
@@ -149,7 +172,8 @@ struct Study<'a> {
 }
 
 impl<'a> Study<'a> {
-    fn new(config: &'a StudyConfig, threads: usize) -> Result<Self, Error> {
+    /// `blend`: the networks are to take inputs that are quantized already.
+    fn new(config: &'a StudyConfig, threads: usize, blend: bool) -> Result<Self, Error> {
         check(config)?;
         let samples = &config.dataset.samples;
         let samples = &samples[..samples.len().min(config.limit.unwrap_or(usize::MAX))];
@@ -157,7 +181,7 @@ impl<'a> Study<'a> {
         let mut study = Self { config, samples, input_size, preprocess: Vec::new(), networks: Vec::new() };
         for pair in &config.pairs {
             for (model, precision) in [(&pair.float, Precision::F32), (&pair.int8, Precision::Int8)] {
-                let network = study.network(pair, model, precision, threads)?;
+                let network = study.network(pair, model, precision, threads, blend)?;
                 study.networks.push(network);
             }
         }
@@ -170,13 +194,18 @@ impl<'a> Study<'a> {
         model: &'a Model,
         precision: Precision,
         threads: usize,
+        blend: bool,
     ) -> Result<EngineNetwork<'a>, Error> {
         let layer = self.config.layer.as_deref().unwrap_or(&model.cam_layer);
         let [h, w] = self.input_size;
-        let builder = Plan::builder(&model.graph).input_size(h, w).tap(layer).threads(threads).isa(self.config.isa);
+        let mut builder = Plan::builder(&model.graph).input_size(h, w).tap(layer).threads(threads).isa(self.config.isa);
+        if blend && precision == Precision::Int8 {
+            builder = builder.entry(INPUT).tap(QUANT);
+        }
         let network = || format!("{} {precision}", pair.name);
         let plan = builder.build().map_err(|e| Error::Network { network: network(), why: e.to_string() })?;
         let preprocess = preprocess(model, self.input_size, self.config.geometry);
+        let normalization = Normalization { mean: preprocess.mean, std: preprocess.std };
         preprocess.check().map_err(|e| Error::Network { network: network(), why: e.to_string() })?;
         let input = self.preprocess.iter().position(|p| *p == preprocess).unwrap_or_else(|| {
             self.preprocess.push(preprocess);
@@ -184,7 +213,7 @@ impl<'a> Study<'a> {
         });
         let class = |s: &Sample| s.class.as_ref()?.index_in(&model.classes).map(|c| c as u32);
         let classes = self.samples.iter().map(class).collect();
-        Ok(EngineNetwork { pair: &pair.name, precision, model, plan, layer, input, classes })
+        Ok(EngineNetwork { pair: &pair.name, precision, model, plan, layer, input, normalization, classes })
     }
 
     fn settings(&self, progress: &dyn Progress) -> Result<Settings, Error> {
@@ -241,7 +270,7 @@ impl<'a> Study<'a> {
     }
 
     /// The first readable images as inputs.
-    fn first_inputs(&self, count: usize) -> Result<Vec<Vec<Tensor>>, Error> {
+    fn first_inputs(&self, count: usize) -> Result<Vec<Vec<Input>>, Error> {
         let mut first_error = None;
         let mut inputs = Vec::new();
         for index in 0..self.samples.len() as u64 {
@@ -265,7 +294,7 @@ impl Images for Study<'_> {
         &self.samples[index as usize].id
     }
 
-    fn inputs(&self, index: u64) -> Result<Vec<Tensor>, String> {
+    fn inputs(&self, index: u64) -> Result<Vec<Input>, String> {
         let sample = &self.samples[index as usize];
         let picture = decode_file(&sample.path, &self.config.decode).map_err(|e| match e {
             quantlens_data::Error::Image { cause, .. } => cause.to_string(),
@@ -273,7 +302,14 @@ impl Images for Study<'_> {
             // Records do not say where the data set lies.
             other => other.to_string().replace(&sample.path.display().to_string(), &sample.id),
         })?;
-        Ok(self.preprocess.iter().map(|p| p.tensor(&p.rgb(&picture))).collect())
+        let (width, height) = picture.dimensions();
+        let boxes = sample.boxes_in(width, height);
+        let input = |p: &Preprocess| {
+            let mapped = boxes.iter().filter_map(|b| p.map_box(*b, width, height));
+            let boxes = mapped.flat_map(|b| [b.x0, b.y0, b.x1, b.y1]).collect();
+            Input { tensor: p.tensor(&p.rgb(&picture)), boxes }
+        };
+        Ok(self.preprocess.iter().map(input).collect())
     }
 }
 
@@ -354,6 +390,7 @@ struct EngineNetwork<'a> {
     plan: Plan,
     layer: &'a str,
     input: usize,
+    normalization: Normalization,
     classes: Vec<Option<u32>>,
 }
 
@@ -375,7 +412,28 @@ impl Network for EngineNetwork<'_> {
     }
 
     fn session(&self) -> Box<dyn Observe + '_> {
-        Box::new(EngineSession { session: self.plan.session(), layer: self.layer })
+        self.open()
+    }
+}
+
+impl EngineNetwork<'_> {
+    fn open(&self) -> Box<dyn Observe + '_> {
+        let quantized = self.precision == Precision::Int8;
+        Box::new(EngineSession { session: self.plan.session(), layer: self.layer, quantized })
+    }
+}
+
+impl Scorer for EngineNetwork<'_> {
+    fn input(&self) -> usize {
+        self.input
+    }
+
+    fn normalization(&self) -> Normalization {
+        self.normalization
+    }
+
+    fn session(&self) -> Box<dyn Observe + '_> {
+        self.open()
     }
 }
 
@@ -383,7 +441,12 @@ impl Network for EngineNetwork<'_> {
 struct EngineSession<'a> {
     session: Session,
     layer: &'a str,
+    quantized: bool,
 }
+
+/// Names of a graph's input and of a quantized network's input stub.
+const INPUT: &str = "input";
+const QUANT: &str = "quant";
 
 impl Observe for EngineSession<'_> {
     fn infer(&mut self, input: &Tensor) -> Result<(), String> {
@@ -396,5 +459,12 @@ impl Observe for EngineSession<'_> {
 
     fn activation(&self) -> Result<Tensor, String> {
         self.session.tap(self.layer).map_err(|e| e.to_string())
+    }
+
+    fn quantize(&mut self, input: &Tensor) -> Option<Result<Tensor, String>> {
+        let session = &mut self.session;
+        self.quantized
+            .then(|| session.run_from(&[(INPUT, input)], &[QUANT]).and_then(|()| session.tap(QUANT)))
+            .map(|found| found.map_err(|e| e.to_string()))
     }
 }

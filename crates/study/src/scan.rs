@@ -19,6 +19,14 @@ use crate::progress::Progress;
 use crate::record::{Precision, Record};
 use crate::{Error, timing::Observe};
 
+/// An image ready for a network.
+#[derive(Debug, Clone)]
+pub(crate) struct Input {
+    pub tensor: Tensor,
+    /// Its true boxes in the tensor's pixels, four numbers each.
+    pub boxes: Vec<f64>,
+}
+
 /// Images by their place in the data set.
 pub(crate) trait Images: Sync {
     /// Path relative to the data set.
@@ -26,7 +34,7 @@ pub(crate) trait Images: Sync {
 
     /// The image as input, once for each way the networks want it prepared. Errors are text without paths of this
     /// machine: they become part of the records.
-    fn inputs(&self, index: u64) -> Result<Vec<Tensor>, String>;
+    fn inputs(&self, index: u64) -> Result<Vec<Input>, String>;
 }
 
 /// A network in one precision.
@@ -223,14 +231,15 @@ impl Scan<'_> {
 }
 
 /// Runs the network and fills in the row.
-fn observe(r: &mut Record, input: &Tensor, session: &mut dyn Observe, true_class: Option<u32>) -> Result<(), String> {
-    session.infer(input)?;
+fn observe(r: &mut Record, input: &Input, session: &mut dyn Observe, true_class: Option<u32>) -> Result<(), String> {
+    session.infer(&input.tensor)?;
     let logits = session.logits();
     if logits.iter().any(|x| !x.is_finite()) {
         return Err("a logit is NaN or infinite".into());
     }
     r.set_logits(logits, true_class);
     let activation = session.activation()?;
+    r.true_boxes.clone_from(&input.boxes);
     r.set_activation(&activation).map_err(|e| e.to_string())
 }
 
@@ -266,12 +275,13 @@ mod tests {
             &self.ids[index as usize]
         }
 
-        fn inputs(&self, index: u64) -> Result<Vec<Tensor>, String> {
+        fn inputs(&self, index: u64) -> Result<Vec<Input>, String> {
             self.opened.fetch_add(1, Ordering::Relaxed);
             if self.broken.contains(&index) {
                 return Err("file is empty".into());
             }
-            Ok(vec![Tensor::new(vec![index as f32], [1], Layout::RowMajor).unwrap()])
+            let tensor = Tensor::new(vec![index as f32], [1], Layout::RowMajor).unwrap();
+            Ok(vec![Input { tensor, boxes: vec![0.0, 1.0, 5.0, 5.5] }])
         }
     }
 

@@ -23,6 +23,12 @@ pub(crate) trait Observe: Send {
 
     /// The layer's activation of the last run.
     fn activation(&self) -> Result<Tensor, String>;
+
+    /// An input as a quantized network's first layer takes it; none for a float network.
+    fn quantize(&mut self, input: &Tensor) -> Option<Result<Tensor, String>> {
+        let _ = input;
+        None
+    }
 }
 
 /// How the timing stage measures.

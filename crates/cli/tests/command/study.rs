@@ -28,13 +28,14 @@ fn a_small_study_makes_records_and_tables() {
     images(&folder.path().join("images"), 3);
     let timing = ["--timing-rounds", "2", "--timing-images", "1"];
     let (text, notes) = ok(folder.path(), &study(&timing));
-    for table in 1..=9 {
+    for table in 1..=11 {
         assert!(text.contains(&format!("Table {table}.")), "{text}");
     }
     assert!(text.contains("mobilenet_v2") && notes.contains("untrained"), "{text}\n{notes}");
     let tables: Value = serde_json::from_slice(&fs::read(folder.path().join("out/tables.json")).unwrap()).unwrap();
     let ids: Vec<&str> = tables["tables"].as_array().unwrap().iter().map(|t| t["id"].as_str().unwrap()).collect();
-    assert_eq!((ids.len(), ids[8], ids[9], ids[10]), (9 + 1 + 6, "table-8", "table-9", "differences"), "{ids:?}");
+    assert_eq!((ids.len(), ids[8], ids[11], ids[12]), (11 + 1 + 6, "table-8", "table-11", "differences"), "{ids:?}");
+    assert!(notes.contains("deletion and insertion of 1 images: 402 forward passes"), "{notes}");
     for (name, start) in [("tables.txt", "Table 1. "), ("tables.md", "### Table 1. "), ("tables.csv", "table,")] {
         let file = fs::read_to_string(folder.path().join("out").join(name)).unwrap();
         assert!(file.starts_with(start), "{name}: {file}");
@@ -43,7 +44,10 @@ fn a_small_study_makes_records_and_tables() {
     assert_eq!(tables["summary"]["pairs"][0]["images"], 3);
     assert!(files(&folder.path().join("out")).iter().any(|p| p.extension().is_some_and(|e| e == "parquet")));
     // Again: nothing is scanned, another sign policy comes from the records, and JSON goes to the terminal.
-    let (csv, _) = ok(folder.path(), &study(&["--no-timing", "--tables", "csv", "--resamples", "50", "--seed", "9"]));
+    let (csv, _) = ok(
+        folder.path(),
+        &study(&["--no-timing", "--no-curves", "--tables", "csv", "--resamples", "50", "--seed", "9"]),
+    );
     assert_eq!(csv, fs::read_to_string(folder.path().join("out/tables.csv")).unwrap());
     let (json, notes) = ok(folder.path(), &study(&["--signs", "mean", "--no-timing", "--json"]));
     assert!(notes.contains("3 images were in out already"), "{notes}");
@@ -62,7 +66,7 @@ fn the_network_that_is_named_must_be_the_files() {
 fn other_settings_in_one_folder_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     images(&folder.path().join("images"), 2);
-    ok(folder.path(), &study(&["--no-timing"]));
+    ok(folder.path(), &study(&["--no-timing", "--no-curves"]));
     for (more, difference) in [
         (&["--limit", "1"][..], "images"),
         (&["--layer", "features.17"], "features.17"),
@@ -79,7 +83,7 @@ fn one_broken_image_is_recorded_and_only_broken_ones_fail() {
     let folder = tempfile::tempdir().unwrap();
     images(&folder.path().join("images"), 2);
     fs::write(folder.path().join("images/text.jpg"), "no image").unwrap();
-    let (_, notes) = ok(folder.path(), &study(&["--no-timing"]));
+    let (_, notes) = ok(folder.path(), &study(&["--no-timing", "--no-curves"]));
     assert!(notes.contains("1 images could not be read"), "{notes}");
     let other = tempfile::tempdir().unwrap();
     fs::create_dir(other.path().join("images")).unwrap();

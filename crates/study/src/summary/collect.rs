@@ -12,6 +12,8 @@ pub(super) struct Brief {
     pub confidence: [f32; 2],
     pub rmse: f64,
     pub aligned: f32,
+    /// IoU of each network's box with the best true one; NaN without a true box.
+    pub iou: [f32; 2],
 }
 
 /// Yes-or-no facts about an image.
@@ -42,6 +44,7 @@ impl Brief {
             confidence: [0, 1].map(|i| image.networks[i].confidence),
             rmse: maps.rmse,
             aligned: maps.aligned as f32,
+            iou: image.iou,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! One image and pair: the two maps compared under each sign policy, and what is kept of the two rows.
 
-use quantlens_xai::{SignPolicy, cam_map, covariance, grey, rmse};
+use quantlens_xai::{Localizer, SignPolicy, Threshold, cam_map, covariance, grey, rmse};
 
 use crate::Error;
 use crate::record::Record;
@@ -16,6 +16,8 @@ pub(super) struct Image {
     pub maps: Vec<Option<MapDifference>>,
     /// Whether both networks see the same class.
     pub agree: bool,
+    /// IoU of each network's box under the first policy with the best true one; NaN without a true box.
+    pub iou: [f32; 2],
     pub networks: [Row; 2],
 }
 
@@ -47,7 +49,12 @@ pub(super) type Compared = Result<Image, String>;
 
 impl Image {
     /// Compares the two rows of an image and pair under each policy. The first one must apply.
-    pub(super) fn compare(rows: [&Record; 2], signs: &[SignPolicy], out: [usize; 2]) -> Result<Compared, Error> {
+    pub(super) fn compare(
+        rows: [&Record; 2],
+        signs: &[SignPolicy],
+        out: [usize; 2],
+        localizer: Option<&mut (Localizer, Threshold)>,
+    ) -> Result<Compared, Error> {
         if let Some((row, why)) = rows.iter().find_map(|r| Some((r, r.error.as_ref()?))) {
             return Ok(Err(format!("{}: {why}", row.image_id)));
         }
@@ -64,9 +71,20 @@ impl Image {
             Err(e) if place == 0 => Err(e.into()),
             Err(_) => Ok(None),
         };
-        let maps = signs.iter().enumerate().map(difference).collect::<Result<_, Error>>()?;
+        let differences = signs.iter().enumerate().map(difference).collect::<Result<_, Error>>()?;
+        let mut iou = [f32::NAN; 2];
+        if let (Some((localizer, threshold)), Some(policy)) = (localizer, signs.first()) {
+            let turned = turned(*policy, rows)?;
+            for (which, iou) in iou.iter_mut().enumerate() {
+                let truths = rows[which].true_boxes.as_chunks::<4>().0;
+                if !truths.is_empty() {
+                    let grey = maps.picture(which, turned[which]);
+                    *iou = localizer.iou(grey, threshold.level(grey), truths).map_or(f32::NAN, |x| x as f32);
+                }
+            }
+        }
         let agree = rows[0].top5_class.first() == rows[1].top5_class.first();
-        Ok(Ok(Self { index: rows[0].data_index, maps, agree, networks: rows.map(Row::of) }))
+        Ok(Ok(Self { index: rows[0].data_index, maps: differences, agree, iou, networks: rows.map(Row::of) }))
     }
 }
 
@@ -134,16 +152,21 @@ impl<'a> Maps<'a> {
         if let Some(known) = self.rmse[a][b] {
             return known;
         }
-        for (which, turn) in turned.into_iter().enumerate() {
-            let ([h, w], [out_h, out_w], p) = (self.size, self.out, self.projections[which]);
-            self.pictures[which][usize::from(turn)].get_or_insert_with(|| {
-                // 0 - x rather than -x: no negative zeros.
-                let p: Vec<f32> = p.iter().map(|&x| if turn { 0.0 - x } else { x }).collect();
-                grey(&cam_map(&p, h, w, out_h, out_w))
-            });
-        }
+        turned.into_iter().enumerate().for_each(|(which, turn)| {
+            self.picture(which, turn);
+        });
         let picture = |which: usize, turn: usize| self.pictures[which][turn].as_deref().unwrap_or_default();
         *self.rmse[a][b].insert(rmse(picture(0, a), picture(1, b)))
+    }
+
+    /// The map of a network, turned or not, as grey.
+    fn picture(&mut self, which: usize, turn: bool) -> &[u8] {
+        let ([h, w], [out_h, out_w], p) = (self.size, self.out, self.projections[which]);
+        self.pictures[which][usize::from(turn)].get_or_insert_with(|| {
+            // 0 - x rather than -x: no negative zeros.
+            let p: Vec<f32> = p.iter().map(|&x| if turn { 0.0 - x } else { x }).collect();
+            grey(&cam_map(&p, h, w, out_h, out_w))
+        })
     }
 }
 
@@ -161,7 +184,7 @@ mod tests {
         let mut flipped = 0;
         for index in 0..40 {
             let rows = Precision::ALL.map(|p| sample(index, "n", p, index as u32 * 31 + p as u32));
-            let image = Image::compare([&rows[0], &rows[1]], &signs, [12, 18]).unwrap().unwrap();
+            let image = Image::compare([&rows[0], &rows[1]], &signs, [12, 18], None).unwrap().unwrap();
             for (policy, found) in signs.iter().zip(image.maps) {
                 let signed = |r: &Record| {
                     policy.apply(&r.p, &r.mean_activation, 12, &format!("n/{}/{}", r.precision, r.image_id)).unwrap()
@@ -179,7 +202,7 @@ mod tests {
     fn a_policy_that_does_not_apply_is_an_error_only_where_it_was_chosen() {
         let mut rows = Precision::ALL.map(|p| sample(0, "n", p, 1));
         rows.iter_mut().for_each(|r| r.map[2] = 9);
-        let compare = |signs: &[SignPolicy]| Image::compare([&rows[0], &rows[1]], signs, [4, 6]);
+        let compare = |signs: &[SignPolicy]| Image::compare([&rows[0], &rows[1]], signs, [4, 6], None);
         let image = compare(&[SignPolicy::Mean, SignPolicy::Lapack]).unwrap().unwrap();
         assert!(image.maps[0].is_some() && image.maps[1].is_none());
         assert!(compare(&[SignPolicy::Lapack]).is_err());

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::collect::{Brief, Collected};
 use super::image::Image;
-use super::{STATISTIC_KEYS, SummaryOptions};
+use super::{Areas, STATISTIC_KEYS, SummaryOptions};
 use crate::statistics::{Bootstrap, Column, Interval, Selection, cohens_dz, holm, mcnemar, sign_flip};
 
 /// Which images a number is about.
@@ -32,7 +32,8 @@ pub struct Estimate {
 /// A measure that both networks of a pair have.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// `top1`, `top5`, `confidence` (all three in percent), or a statistic's field name.
+    /// `top1`, `top5`, `confidence`, `iou`, `gt_known`, `deletion`, `insertion` (all in percent), or a statistic's field
+    /// name.
     pub key: &'static str,
     /// Which images.
     pub scope: Scope,
@@ -105,18 +106,39 @@ pub struct Inference {
 
 impl Inference {
     /// Of images ranked by RMSE, the first `subset` of which are the subset. `number` is the pair's.
-    pub(super) fn of(images: &Collected, subset: usize, number: u64, options: &SummaryOptions) -> Self {
+    pub(super) fn of(
+        images: &Collected,
+        subset: usize,
+        number: usize,
+        areas: &Areas,
+        options: &SummaryOptions,
+    ) -> Self {
         let (briefs, pool) = (&images.briefs[..], &images.pool[..]);
         let mut all = Measures::new(Scope::All);
         brief_measures(&mut all, briefs);
         let mut top = Measures::new(Scope::Subset);
         brief_measures(&mut top, &briefs[..pool.len().min(briefs.len())]);
         statistic_measures(&mut top, pool);
-        let draws = Draws { bootstrap: options.bootstrap, number: number * NUMBERS };
-        let mut found = draws.estimate(&mut all, &mut top, briefs.len(), subset);
+        if areas.any(number) {
+            area_measures(&mut top, &briefs[..pool.len().min(briefs.len())], areas, number);
+            if areas.whole {
+                area_measures(&mut all, briefs, areas, number);
+            }
+        }
+        let draws = Draws { bootstrap: options.bootstrap, number: number as u64 * NUMBERS };
+        let mut found = draws.estimate(&all, &top, briefs.len(), subset);
+        if !areas.whole {
+            found.forget_reselected(&AREAS);
+        }
         found.by_confidence = draws.groups(2, by_confidence(briefs));
         found.by_correctness = draws.groups(3, by_correctness(briefs));
         found
+    }
+
+    /// Takes back the intervals of measures that only the subset has: what a resample's subset would have is not known.
+    fn forget_reselected(&mut self, keys: &[&str]) {
+        let found = self.comparisons.iter_mut().filter(|c| c.scope == Scope::Subset && keys.contains(&c.key));
+        found.flat_map(|c| [&mut c.f32, &mut c.int8, &mut c.difference]).for_each(|e| e.interval = None);
     }
 
     /// A comparison by key and scope.
@@ -190,10 +212,27 @@ fn brief_measures(m: &mut Measures, briefs: &[Brief]) {
     m.paired.push(("top1", both(&|b, which| percent(b.flags.right(which, 1)))));
     m.paired.push(("top5", both(&|b, which| percent(b.flags.right(which, 5)))));
     m.paired.push(("confidence", both(&|b, which| 100.0 * f64::from(b.confidence[which]))));
+    if briefs.iter().any(|b| b.iou.iter().all(|iou| !iou.is_nan())) {
+        // An image whose boxes only one network's input holds counts for neither.
+        let iou = |b: &Brief, which: usize| f64::from(b.iou[which] + 0.0 * b.iou[1 - which]);
+        m.paired.push(("iou", both(&|b, which| 100.0 * iou(b, which))));
+        let known = |iou: f64| percent((!iou.is_nan()).then_some(iou >= 0.5));
+        m.paired.push(("gt_known", both(&|b, which| known(iou(b, which)))));
+    }
     m.single.push(("rmse", each(&|b| b.rmse)));
     m.single.push(("aligned", each(&|b| f64::from(b.aligned))));
     m.single.push(("flipped", each(&|b| percent(Some(b.flags.flipped)))));
     m.single.push(("agree", each(&|b| percent(Some(b.flags.agree)))));
+}
+
+/// Keys of the areas.
+const AREAS: [&str; 2] = ["deletion", "insertion"];
+
+fn area_measures(m: &mut Measures, briefs: &[Brief], areas: &Areas, pair: usize) {
+    for (kind, key) in AREAS.into_iter().enumerate() {
+        let of = |which| briefs.iter().map(|b| areas.percent(pair, b.index.into(), which, kind)).collect();
+        m.paired.push((key, [0, 1].map(of)));
+    }
 }
 
 fn statistic_measures(m: &mut Measures, pool: &[Image]) {
@@ -210,7 +249,7 @@ struct Draws {
 }
 
 impl Draws {
-    fn estimate(&self, all: &mut Measures, top: &mut Measures, images: usize, subset: usize) -> Inference {
+    fn estimate(&self, all: &Measures, top: &Measures, images: usize, subset: usize) -> Inference {
         let (all_columns, top_columns) = (all.columns(images), top.columns(usize::MAX));
         let set = Selection { images, all: &all_columns, top: &top_columns, top_count: subset };
         let mut intervals = self.bootstrap.intervals(self.number, set);
@@ -247,7 +286,7 @@ impl Draws {
         if key.ends_with("_raw") || a.iter().zip(b).all(|(a, b)| (b - a).is_nan()) {
             return (None, None);
         }
-        if key.starts_with("top") {
+        if key.starts_with("top") || key == "gt_known" {
             let only = |x: &[f64], y: &[f64]| x.iter().zip(y).filter(|(x, y)| **x > 50.0 && **y < 50.0).count() as u64;
             let test = mcnemar(only(b, a), only(a, b));
             let effect = test.odds_ratio.map(|value| Effect { name: "odds-ratio", value });

@@ -48,7 +48,7 @@ fn write(folder: &Path, images: u64) {
 fn child() {
     let Some(folder) = env::var_os(FOLDER) else { return };
     let bootstrap = Bootstrap { resamples: 50, ..Bootstrap::default() };
-    let options = SummaryOptions { signs: SignPolicy::Peak, bootstrap };
+    let options = SummaryOptions { bootstrap, ..SummaryOptions::new(SignPolicy::Peak) };
     Summary::compute(&Records::open(Path::new(&folder)).unwrap(), &options, None, &Quiet).unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();

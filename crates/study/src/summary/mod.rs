@@ -2,22 +2,28 @@
 //! activation statistics over it, and how sure all of this is. Computed from records alone, in a fixed order, for any
 //! sign policy. Parts stream by: what is kept of an image is a few numbers (`collect`).
 
+mod areas;
 mod collect;
 mod image;
 mod inference;
 #[cfg(all(test, target_os = "linux"))]
 mod memory;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 
-use quantlens_xai::{SignPolicy, dice, dice_counts};
+use quantlens_xai::{BoxOptions, BoxRule, Localizer, SignPolicy, Threshold, dice, dice_counts};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use self::areas::Areas;
+pub use self::areas::{Band, Bands};
 use self::collect::{Brief, Collected};
 use self::image::{Compared, Image, STATISTICS};
 pub use self::inference::{Comparison, Effect, Estimate, Group, Inference, Scope, Single, Test};
-use crate::manifest::{DataSettings, PairSettings};
+use crate::curves::{CurveSettings, read_all};
+use crate::manifest::{DataSettings, PairSettings, Settings};
 use crate::parts::{Part, Records};
 use crate::progress::Progress;
 use crate::record::{Precision, Record};
@@ -46,14 +52,19 @@ pub fn subset_size(images: usize) -> usize {
 pub struct SummaryOptions {
     /// The sign policy of the maps.
     pub signs: SignPolicy,
+    /// Which part of a map is foreground when a box is looked for.
+    pub threshold: Threshold,
+    /// How the box is made of it.
+    pub boxes: BoxOptions,
     /// How intervals are drawn; the same seed and number of draws serve the sign-flip tests.
     pub bootstrap: Bootstrap,
 }
 
 impl SummaryOptions {
-    /// 10,000 resamples, 95 % intervals, seed 0.
+    /// Boxes around the largest contour above 0.2 of a map's maximum; 10,000 resamples, 95 % intervals, seed 0.
     pub fn new(signs: SignPolicy) -> Self {
-        Self { signs, bootstrap: Bootstrap::default() }
+        let (threshold, boxes) = (Threshold::default(), BoxOptions::default());
+        Self { signs, threshold, boxes, bootstrap: Bootstrap::default() }
     }
 
     /// The chosen policy, then the others that the summary compares it with.
@@ -71,8 +82,14 @@ impl SummaryOptions {
 pub struct Summary {
     /// The sign policy of the maps.
     pub signs: String,
+    /// Threshold of the boxes: a share of the map's maximum, or `otsu`.
+    pub threshold: String,
+    /// What the boxes are drawn around.
+    pub box_rule: &'static str,
     /// How the intervals were made.
     pub bootstrap: Bootstrap,
+    /// What deletion and insertion were measured with; none where that stage has not run for these signs.
+    pub curves: Option<CurveSettings>,
     /// Tests in the family that Holm's correction is over: all of the study.
     pub tests: usize,
     /// The images and how they became inputs.
@@ -127,6 +144,10 @@ pub struct PairSummary {
     pub small_gaps: usize,
     /// Differences of the maps under each sign policy that applies to the layer, the chosen one first.
     pub policies: Vec<PolicyRmse>,
+    /// Images that have a true box in both networks' inputs: localization is over these.
+    pub boxed: usize,
+    /// Mean deletion and insertion curves; none where that stage has not run.
+    pub curves: Option<Both<Bands>>,
     /// Intervals, tests and effect sizes.
     pub inference: Inference,
 }
@@ -223,12 +244,15 @@ impl Summary {
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let Manifest { settings, .. } = records.manifest();
-        let (collected, instruction_sets) = collect(records, &options.policies(), progress)?;
         let policies = options.policies();
+        let (collected, instruction_sets) = collect(records, &policies, Some(options), progress)?;
+        let mut areas = Areas::new(settings.pairs.iter().map(|p| p.name.clone()).collect());
+        let curves = read_all(records.folder(), options.signs, records.manifest(), |row| areas.add(&row))?;
+        areas.whole = curves.as_ref().is_some_and(|c| c.images == "all");
         let pairs = settings.pairs.iter().zip(collected).enumerate();
         progress.start("statistics", settings.pairs.len() as u64, 0);
         let summarize = |(number, (settings, images))| {
-            let summary = PairSummary::of(settings, images, number as u64, &policies, options)?;
+            let summary = PairSummary::of(settings, images, number, &areas, &policies, options)?;
             progress.advance(1);
             progress.check()?;
             Ok(summary)
@@ -239,7 +263,14 @@ impl Summary {
         let hints = pairs.iter().flat_map(PairSummary::hints).collect();
         Ok(Self {
             signs: options.signs.to_string(),
+            threshold: options.threshold.to_string(),
+            box_rule: match options.boxes.rule {
+                BoxRule::MostPixels => "component with the most pixels",
+                BoxRule::BestContour => "best-matching contour",
+                _ => "largest contour",
+            },
             bootstrap: options.bootstrap,
+            curves,
             tests,
             data: settings.data.clone(),
             missing_images: records.missing_images(),
@@ -255,6 +286,7 @@ impl Summary {
 fn collect(
     records: &Records,
     policies: &[SignPolicy],
+    boxes: Option<&SummaryOptions>,
     progress: &dyn Progress,
 ) -> Result<(Vec<Collected>, BTreeMap<String, u64>), Error> {
     let Manifest { settings, .. } = records.manifest();
@@ -266,9 +298,7 @@ fn collect(
         let part = part?;
         let images = (part.records.len() / (2 * settings.pairs.len()).max(1)) as u64;
         *instruction_sets.entry(part.isa.clone()).or_insert(0) += images;
-        for (pair, found) in
-            pairs.iter_mut().zip(reduce(&part, settings.pairs.len(), policies, settings.data.input_size)?)
-        {
+        for (pair, found) in pairs.iter_mut().zip(reduce(&part, policies, boxes, settings)?) {
             found.into_iter().for_each(|image| match image {
                 Ok(image) => pair.add(image),
                 Err(why) => pair.fail(why),
@@ -281,13 +311,42 @@ fn collect(
     Ok((pairs, instruction_sets))
 }
 
-/// The images of a part for each pair.
-fn reduce(part: &Part, pairs: usize, policies: &[SignPolicy], out: [usize; 2]) -> Result<Vec<Vec<Compared>>, Error> {
+/// The images of a part for each pair; with boxes where these are asked for.
+fn reduce(
+    part: &Part,
+    policies: &[SignPolicy],
+    boxes: Option<&SummaryOptions>,
+    settings: &Settings,
+) -> Result<Vec<Vec<Compared>>, Error> {
+    let (pairs, out) = (settings.pairs.len(), settings.data.input_size);
+    let localizer =
+        boxes.map(|o| Ok::<_, Error>((Localizer::new(out[0], out[1], o.boxes)?, o.threshold))).transpose()?;
     let of_pair = |pair: usize| {
-        let image = |rows: &[Record]| Image::compare([&rows[2 * pair], &rows[2 * pair + 1]], policies, out);
-        part.records.par_chunks_exact(2 * pairs).map(image).collect::<Result<Vec<_>, _>>()
+        let image = |localizer: &mut Option<_>, rows: &[Record]| {
+            Image::compare([&rows[2 * pair], &rows[2 * pair + 1]], policies, out, localizer.as_mut())
+        };
+        let images = part.records.par_chunks_exact(2 * pairs).map_init(|| localizer.clone(), image);
+        images.collect::<Result<Vec<_>, _>>()
     };
     (0..pairs).map(of_pair).collect()
+}
+
+/// For each pair the places of its subset's images under a sign policy, or of all that have a result; ascending.
+pub(crate) fn chosen_images(
+    records: &Records,
+    signs: SignPolicy,
+    whole: bool,
+    progress: &dyn Progress,
+) -> Result<Vec<Vec<u64>>, Error> {
+    let (mut collected, _) = collect(records, &[signs], None, progress)?;
+    let chosen = collected.iter_mut().map(|images| {
+        images.rank();
+        let count = if whole { images.briefs.len() } else { subset_size(images.briefs.len()) };
+        let mut places: Vec<u64> = images.briefs[..count].iter().map(|b| b.index.into()).collect();
+        places.sort_unstable();
+        places
+    });
+    Ok(chosen.collect())
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
@@ -374,7 +433,8 @@ impl PairSummary {
     fn of(
         settings: &PairSettings,
         mut images: Collected,
-        number: u64,
+        number: usize,
+        areas: &Areas,
         policies: &[SignPolicy],
         options: &SummaryOptions,
     ) -> Result<Self, Error> {
@@ -401,7 +461,9 @@ impl PairSummary {
             subset_statistics: both(|which| subset_statistics(&subset, which)),
             dice: dice_readings(&subset),
             small_gaps: images.small_gaps,
-            inference: Inference::of(&images, size, number, options),
+            boxed: images.briefs.iter().filter(|b| b.iou.iter().all(|iou| !iou.is_nan())).count(),
+            curves: areas.bands(number),
+            inference: Inference::of(&images, size, number, areas, options),
             policies: policy_rmse(&mut images, policies, size),
         })
     }
@@ -420,131 +482,5 @@ impl PairSummary {
             )
         };
         networks.into_iter().filter(suspect).map(text).collect()
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::manifest::tests::settings;
-    use crate::parts;
-    use crate::progress::Quiet;
-    use crate::record::Reading;
-
-    /// A row of a 1x2 map whose projection is (-a, a), shifted in the mean so that nothing else depends on it.
-    fn row(index: u64, pair: &str, precision: Precision, p: [f32; 2], rank: Option<u32>) -> Record {
-        let mut histogram = vec![0; 256];
-        histogram[0] = 1;
-        histogram[if precision == Precision::Int8 && index == 0 { 7 } else { 255 }] = 1;
-        let unit = index as f64 + if precision == Precision::Int8 { 10.0 } else { 0.0 };
-        Record {
-            true_class: rank.map(|_| 3),
-            true_rank: rank,
-            map: [1, 2, 4],
-            p: p.to_vec(),
-            mean_activation: vec![0.0, 1.0],
-            eigenvalues: [1.0, if index == 1 { 0.96 } else { 0.5 }],
-            sigma: Reading { raw: unit, real: unit / 2.0 },
-            sparsity: Reading { raw: 0.5, real: 0.25 },
-            entropy_softmax: Reading { raw: unit as f32, real: 1.0 },
-            histogram,
-            ..Record::empty(&format!("{index}.jpg"), index, pair, precision)
-        }
-    }
-
-    /// Three images and two pairs in a folder; image 2 of pair "two" failed, and image 1's maps of pair "one" are
-    /// opposite to each other.
-    pub(crate) fn folder() -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        let mut s = settings(3, 2);
-        s.data.input_size = [1, 2];
-        let manifest = Manifest::new(s, "scalar");
-        manifest.settle(folder.path()).unwrap();
-        let image = |index: u64| {
-            let turned = if index == 1 { [1.0, -1.0] } else { [-1.0, 1.0] };
-            let mut rows = vec![
-                row(index, "one", Precision::F32, [-1.0, 1.0], Some(1)),
-                row(index, "one", Precision::Int8, turned, Some(if index == 0 { 1 } else { 6 })),
-                row(index, "two", Precision::F32, [-1.0, 1.0], None),
-                row(index, "two", Precision::Int8, [-1.0, 1.0], None),
-            ];
-            if index == 2 {
-                rows[3] = Record { error: Some("odd".into()), ..Record::empty("2.jpg", 2, "two", Precision::Int8) };
-            }
-            rows
-        };
-        parts::write(folder.path(), &(0..2), &manifest, "scalar", &[image(0), image(1)].concat()).unwrap();
-        parts::write(folder.path(), &(2..3), &manifest, "avx2", &image(2)).unwrap();
-        folder
-    }
-
-    /// Few resamples: the tests that look at intervals are elsewhere.
-    fn compute(records: &Records, signs: SignPolicy) -> Result<Summary, Error> {
-        let bootstrap = Bootstrap { resamples: 200, ..Bootstrap::default() };
-        Summary::compute(records, &SummaryOptions { signs, bootstrap }, None, &Quiet)
-    }
-
-    #[test]
-    fn five_percent_rounds_up() {
-        let sizes = [(1, 1), (20, 1), (21, 2), (40, 2), (977, 49), (1932, 97), (50_000, 2500), (0, 0)];
-        sizes.iter().for_each(|&(images, expected)| assert_eq!(subset_size(images), expected, "{images}"));
-    }
-
-    #[test]
-    fn numbers_by_hand() {
-        let folder = folder();
-        let records = Records::open(folder.path()).unwrap();
-        let s = compute(&records, SignPolicy::Peak).unwrap();
-        assert_eq!(s.instruction_sets, BTreeMap::from([("avx2".into(), 1), ("scalar".into(), 2)]));
-        let one = &s.pairs[0];
-        assert_eq!((one.images, one.failed, one.subset, one.subset_indexes.as_slice()), (3, 0, 1, [1].as_slice()));
-        let a = one.accuracy;
-        assert_eq!((a.f32.labelled, a.f32.top1, a.f32.top5), (3, Some(100.0), Some(100.0)));
-        assert_eq!((a.int8.top1, a.int8.top5), (Some(100.0 / 3.0), Some(100.0 / 3.0)));
-        assert_eq!((one.subset_accuracy.f32.top1, one.subset_accuracy.int8.top1), (Some(100.0), Some(0.0)));
-        // Maps (0, 254) and (254, 0): 254, since 1 / (1 + 1e-7) is just below 1. RMSE 254 on image 1, 0 elsewhere.
-        assert_eq!(one.rmse.subset_mean, 254.0);
-        assert!((one.rmse.mean - 254.0 / 3.0).abs() < 1e-12);
-        assert_eq!((one.rmse.aligned_mean, one.rmse.aligned_top_mean), (0.0, 0.0));
-        assert!((one.rmse.flipped - 100.0 / 3.0).abs() < 1e-12 && one.rmse.subset_flipped == 100.0);
-        // Image 1 alone: float 1, int8 11; half of each as real values.
-        assert_eq!((one.subset_statistics.f32.sigma_raw, one.subset_statistics.int8.sigma), (1.0, 5.5));
-        assert_eq!((one.statistics.int8.entropy_raw, one.subset_statistics.f32.sparsity), (11.0, 25.0));
-        assert_eq!((one.dice, one.small_gaps), (Dice { counts: 1.0, images: 1.0, each: 1.0 }, 1));
-        let two = &s.pairs[1];
-        // All RMSE are 0: the subset is the first image, whose int8 histogram has one of two values elsewhere.
-        assert_eq!((two.images, two.failed, two.subset_indexes.as_slice()), (2, 1, [0].as_slice()));
-        assert_eq!((two.accuracy.f32.labelled, two.accuracy.f32.top1, two.dice.counts), (0, None, 0.5));
-        assert!(s.hints.is_empty());
-    }
-
-    #[test]
-    fn signs_are_chosen_after_the_scan() {
-        let folder = folder();
-        let records = Records::open(folder.path()).unwrap();
-        // Mean activation (0, 1): the opposite map of image 1 is turned.
-        let s = compute(&records, SignPolicy::Mean).unwrap();
-        assert_eq!((s.pairs[0].rmse.mean, s.pairs[0].rmse.flipped, s.signs.as_str()), (0.0, 0.0, "mean"));
-        let s = compute(&records, SignPolicy::Lapack).unwrap();
-        assert_eq!(s.pairs[0].rmse.mean, 0.0);
-        let coins = |seed| compute(&records, SignPolicy::Random(seed)).unwrap().pairs[1].rmse.mean;
-        assert!((0..20).any(|seed| coins(seed) > 0.0) && (0..20).any(|seed| coins(seed) == 0.0));
-    }
-
-    #[test]
-    fn wrong_labels_are_suspected() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut s = settings(100, 256);
-        s.pairs.truncate(1);
-        s.data.input_size = [1, 2];
-        let manifest = Manifest::new(s, "scalar");
-        manifest.settle(folder.path()).unwrap();
-        let rank = |p| Some(if p == Precision::F32 { 1 } else { 700 });
-        let rows: Vec<Record> =
-            (0..100).flat_map(|i| Precision::ALL.map(|p| row(i, "one", p, [-1.0, 1.0], rank(p)))).collect();
-        parts::write(folder.path(), &(0..100), &manifest, "scalar", &rows).unwrap();
-        let s = compute(&Records::open(folder.path()).unwrap(), SignPolicy::Lapack).unwrap();
-        assert_eq!(s.hints.len(), 1);
-        assert!(s.hints[0].starts_with("one int8: top-1 is 0.00 % on 100 images."), "{}", s.hints[0]);
     }
 }

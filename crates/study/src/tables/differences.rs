@@ -36,6 +36,10 @@ fn label(key: &str) -> (&'static str, usize) {
         "top1" => ("top-1 %", 3),
         "top5" => ("top-5 %", 3),
         "confidence" => ("confidence %", 3),
+        "iou" => ("IoU %", 3),
+        "gt_known" => ("GT-known %", 3),
+        "deletion" => ("deletion %", 3),
+        "insertion" => ("insertion %", 3),
         "entropy_raw" => ("entropy raw", 3),
         "entropy" => ("entropy", 3),
         "entropy_hist_raw" => ("hist. entropy raw", 3),
@@ -90,14 +94,19 @@ fn differences(s: &Summary, scope: Scope) -> Table {
         Scope::Subset => ("subset-differences", "Differences of int8 and f32 on the subset", subset_note(s)),
     };
     notes.extend(interval_note(s, scope == Scope::Subset));
-    notes.push(format!(
-        "p: McNemar's exact test for accuracy, paired sign-flip permutation test of the mean for the others ({} flips), on \
-         the images as they are; Holm over all {} tests of the study. Odds ratio: images right in int8 alone over right in \
-         f32 alone; d_z: Cohen's, of the paired differences. Raw integers and reals differ by their unit, so raw rows have \
-         no test.",
-        s.bootstrap.resamples, s.tests
-    ));
+    notes.push(test_note(s));
     build(id, title, notes, "measure", columns, rows.collect())
+}
+
+/// What the p values and effect sizes are.
+fn test_note(s: &Summary) -> String {
+    format!(
+        "p: McNemar's exact test for accuracy and GT-known localization, paired sign-flip permutation test of the mean \
+         for the others ({} flips), on the images as they are; Holm over all {} tests of the study. Odds ratio: images \
+         right in int8 alone over right in f32 alone; d_z: Cohen's, of the paired differences. Raw integers and reals \
+         differ by their unit, so raw rows have no test.",
+        s.bootstrap.resamples, s.tests
+    )
 }
 
 /// Raw integers and real values side by side, on the subset and on all images.

@@ -117,6 +117,8 @@ pub fn tables(s: &Summary) -> Vec<Table> {
     ];
     out.extend(timing_table(s, "table-8", "Times of the int8 networks, ms an image", |t| t.int8, |p| p.int8_ms));
     out.extend(timing_table(s, "table-9", "Times of the float networks, ms an image", |t| t.float, |p| p.f32_ms));
+    out.extend(cam_table(s, "table-10", "Maps of the int8 networks on the subset", 1, |p| p.int8_cam));
+    out.extend(cam_table(s, "table-11", "Maps of the float networks on the subset", 0, |p| p.f32_cam));
     out.extend(differences::all(s));
     out
 }
@@ -342,6 +344,53 @@ fn timing_table(
     Some(table.without_empty_columns())
 }
 
+/// Deletion, insertion and localization; none where there is neither a curve nor a box.
+fn cam_table(s: &Summary, id: &str, title: &str, which: usize, paper_of: impl Fn(&Paper) -> [f64; 3]) -> Option<Table> {
+    let measures = [
+        ("deletion", "deletion %", Some(0)),
+        ("insertion", "insertion %", Some(1)),
+        ("iou", "WSOL: mean IoU %", Some(2)),
+        ("gt_known", "GT-known (IoU >= 0.5) %", None),
+    ];
+    let lines = |p: &PairSummary, paper: Option<&Paper>| -> Vec<Line> {
+        let all = measures.iter().map(|&(key, label, place)| Line {
+            key,
+            label,
+            decimals: 3,
+            estimate: estimate(p, Scope::Subset, which, key),
+            paper: paper.zip(place).map(|(x, place)| paper_of(x)[place]),
+        });
+        all.filter(|line| line.estimate.value.is_some()).collect()
+    };
+    let notes = [cam_notes(s), subset_note(s), interval_note(s, true)].concat();
+    let table = table(s, id, title, &notes, lines);
+    (!table.rows.is_empty()).then_some(table)
+}
+
+fn cam_notes(s: &Summary) -> Vec<String> {
+    let curves = match &s.curves {
+        Some(c) => format!(
+            "Deletion to {}, insertion on {}; 1 % of the pixels a step by the f32 map, trapezoid rule over 101 points; \
+             probability of the {} class; areas of {} images. Intervals with the subset chosen again need all of them.",
+            c.delete_to, c.insert_on, c.class, c.images
+        ),
+        None => "Deletion and insertion have not run for these signs.".into(),
+    };
+    let boxed = per_pair(s, |p| format!("{} of {} images have a true box", p.boxed, p.images));
+    let foreground = match s.threshold.as_str() {
+        "otsu" => "above Otsu's threshold".to_string(),
+        t => format!("above floor({t} x maximum)"),
+    };
+    vec![
+        curves,
+        format!(
+            "WSOL: box of the {} {foreground} of the 8-bit map, IoU with the best of the image's boxes in \
+             the input's pixels ({}); {boxed}.",
+            s.box_rule, s.data.geometry
+        ),
+    ]
+}
+
 fn timing_notes(s: &Summary, t: &crate::Timings) -> Vec<String> {
     let plural = if t.threads == 1 { "" } else { "s" };
     vec![
@@ -459,7 +508,7 @@ mod tests {
         let pairs = vec![PairTimes { name: "one".into(), float: times, int8: times }];
         let timings = Timings { threads: 1, isa: "scalar".into(), runs: 50, pairs };
         let bootstrap = Bootstrap { resamples: 200, ..Bootstrap::default() };
-        let options = SummaryOptions { signs: SignPolicy::Peak, bootstrap };
+        let options = SummaryOptions { bootstrap, ..SummaryOptions::new(SignPolicy::Peak) };
         Summary::compute(&Records::open(folder.path()).unwrap(), &options, Some(timings), &Quiet).unwrap()
     }
 
