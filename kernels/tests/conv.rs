@@ -28,8 +28,8 @@ impl Random {
     }
 }
 
-/// Channel counts around the tiles of all kernels: 8 and 16 wide, and groups of 2, 4 and 8 products.
-const CHANNELS: [usize; 12] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 48];
+/// Channel counts around the tiles of all kernels: 8, 16 and 24 wide, and groups of 2, 4 and 8 products.
+const CHANNELS: [usize; 13] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 31, 33, 48];
 
 /// Kernel, stride and padding.
 const WINDOWS: [([usize; 2], [usize; 2], [usize; 2]); 9] = [
@@ -77,7 +77,7 @@ fn geometries(random: &mut Random) -> Vec<Conv2d> {
         Conv2d { in_c: 130, out_c: 130, groups: 130, ..large },
         Conv2d { in_c: 130, out_c: 130, groups: 130, stride: [2, 2], kernel: [5, 5], padding: [2, 2], ..large },
     ]);
-    all.extend(dense_3x3());
+    all.extend(special());
     all.extend(wide());
     all.retain(|conv| conv.macs() <= most_macs());
     all
@@ -106,13 +106,20 @@ fn wide() -> Vec<Conv2d> {
 
 /// What Winograd kernels serve: maps smaller than a tile, of whole tiles and of one pixel less and more, with all paddings;
 /// one chunk of tiles and several; one block of channels and several.
-fn dense_3x3() -> Vec<Conv2d> {
+fn special() -> Vec<Conv2d> {
     let mut all = Vec::new();
     for (in_h, in_w) in [(1, 1), (3, 2), (4, 5), (7, 8), (9, 9), (12, 13), (11, 17), (31, 30)] {
         for (in_c, out_c) in [(16, 16), (32, 48), (16, 64)] {
             for padding in [[0, 0], [1, 1], [0, 1], [2, 2]] {
                 all.push(Conv2d { in_h, in_w, kernel: [3, 3], padding, ..Conv2d::linear(in_c, out_c) });
             }
+        }
+    }
+    // Windows over three colours, with runs of a known length.
+    for (in_h, in_w) in [(1, 1), (2, 5), (9, 14), (33, 31)] {
+        for (out_c, stride) in [(8, 2), (16, 1), (24, 2), (72, 1)] {
+            let (kernel, stride, padding) = ([3, 3], [stride; 2], [1, 1]);
+            all.push(Conv2d { in_h, in_w, kernel, stride, padding, ..Conv2d::linear(3, out_c) });
         }
     }
     all.retain(|conv| conv.check().is_ok());

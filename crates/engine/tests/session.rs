@@ -3,7 +3,7 @@
 mod common;
 
 use common::{image, small_net};
-use quantlens_engine::{Error, Graph, Isa, Numerics, Plan, Session};
+use quantlens_engine::{Conv, ConvWeights, Error, Graph, GraphBuilder, Isa, Numerics, Op, Plan, Session};
 use quantlens_tensor::{Layout, Quant, Tensor};
 
 /// All networks of these tests.
@@ -74,6 +74,53 @@ fn fusion_merges_float_activations_only_where_nothing_else_reads() {
     let tapped = Plan::builder(&graph).input_size(32, 32).tap("block.0").entry("head.0").build().unwrap();
     for (name, op) in [("block.0", "conv"), ("block.1", "hardswish"), ("head.0", "conv"), ("stem.2", "conv_relu6")] {
         assert!(ops(&tapped).contains(&(name.into(), op)), "{name} {op} in {:?}", ops(&tapped));
+    }
+}
+
+/// Pointwise with relu6, 5x5 depthwise of stride 2 with hardswish, mean: names `expand.0`, `expand.1`, `depthwise.0`,
+/// `depthwise.1`, `mean`.
+fn expand_net() -> Graph {
+    let mut builder = GraphBuilder::new("expand", None);
+    let conv = |in_channels, groups, size: usize, stride| {
+        let floats = |len: usize, scale: f32| (0..len).map(|i| (i as f32 * scale).sin()).collect::<Vec<_>>().into();
+        let weights =
+            ConvWeights::F32 { weight: floats(20 * in_channels / groups * size * size, 0.9), bias: floats(20, 0.3) };
+        let (kernel, stride, padding) = ([size; 2], [stride; 2], [size / 2; 2]);
+        Op::Conv(Conv { in_channels, out_channels: 20, kernel, stride, padding, groups, relu: false, weights })
+    };
+    let x = builder.push(conv(3, 1, 1, 1), &[builder.input()], "expand.0", None);
+    let x = builder.push(Op::Relu6, &[x], "expand.1", None);
+    let x = builder.push(conv(20, 20, 5, 2), &[x], "depthwise.0", None);
+    let x = builder.push(Op::Hardswish, &[x], "depthwise.1", None);
+    let output = builder.push(Op::Mean, &[x], "mean", None);
+    builder.finish(output)
+}
+
+#[test]
+fn expand_and_depthwise_in_one_step_change_no_bit() {
+    let graph = expand_net();
+    let input = image(1, 61, 30);
+    let builder = || Plan::builder(&graph).input_size(61, 30);
+    let plain = builder().fuse(false).tap("depthwise.1").build().unwrap();
+    let expected = run(&plain, &input);
+    for threads in [1, 2, 3] {
+        let fused = builder().threads(threads).tap("depthwise.1").build().unwrap();
+        let found = run(&fused, &input);
+        assert_eq!(found.tap("depthwise.1").unwrap(), expected.tap("depthwise.1").unwrap(), "{threads}");
+        assert_eq!(bits(found.logits()), bits(expected.logits()), "{threads}");
+    }
+    let steps = |plan: &Plan| plan.steps().iter().map(|s| (s.name.clone(), s.op)).collect::<Vec<_>>();
+    let two = ["expand.1 conv_relu6", "depthwise.1 conv_hardswish", "mean mean"];
+    let named = |plan: &Plan| steps(plan).iter().map(|(name, op)| format!("{name} {op}")).collect::<Vec<_>>();
+    assert_eq!(named(&builder().isa(Isa::Scalar).build().unwrap()), two, "no kernel for both");
+    assert_eq!(named(&builder().tap("expand.1").build().unwrap()), two, "tapped");
+    assert_eq!(named(&builder().entry("expand.1").build().unwrap()), two, "an entry");
+    if Isa::best().includes(Isa::Avx2) {
+        let fused = builder().build().unwrap();
+        assert_eq!(named(&fused), ["depthwise.1 expand_depthwise", "mean mean"]);
+        let step = &fused.steps()[0];
+        assert_eq!((step.macs, step.parameters), (20 * (61 * 30 * 3 + 31 * 15 * 25), 20 * (3 + 1 + 25 + 1)));
+        assert_eq!((step.in_shape, step.out_shape), ([61, 30, 3], [31, 15, 20]));
     }
 }
 

@@ -38,6 +38,19 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Calls `f` with this activation as a constant of the compiler's, once for each kind: what `f` does for many values is
+    /// then compiled for one activation, where it is inlined.
+    #[inline(always)]
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn with<R>(self, f: impl Fn(Self) -> R) -> R {
+        match self {
+            Self::None => f(Self::None),
+            Self::Relu => f(Self::Relu),
+            Self::Relu6 => f(Self::Relu6),
+            Self::Hardswish => f(Self::Hardswish),
+        }
+    }
+
     /// The activation of one value.
     #[inline(always)]
     pub fn apply(self, x: f32) -> f32 {

@@ -232,6 +232,17 @@ impl Ops {
     /// # Panics
     /// If a slice does not have the geometry's length.
     pub fn max_pool_f32(self, pool: &Pool2d, x: &[f32], out: &mut [f32], team: &Team) {
+        #[cfg(target_arch = "x86_64")]
+        if self.level == Level::Avx2 {
+            assert!(x.len() == pool.in_len() && out.len() == pool.out_len(), "pooling: lengths");
+            let row_len = pool.out_w() * pool.channels;
+            return split(team, out, row_len, size_of_val(x), |start, out| {
+                for (index, out) in out.chunks_exact_mut(row_len).enumerate() {
+                    // SAFETY: `Ops::new` made this level on a CPU with AVX2.
+                    unsafe { crate::x86::ops_f32::max_pool_row_f32(pool, x, start / row_len + index, out) }
+                }
+            });
+        }
         self.max_pool(pool, x, out, team, crate::max_pool_f32, |out: &mut [f32], row, column| {
             blocked::max_pool_pixel(pool, x, f32::NEG_INFINITY, row, column, out);
         });

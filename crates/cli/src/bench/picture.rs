@@ -84,6 +84,7 @@ fn color(kind: Kind) -> &'static str {
         Kind::Dense => "#0072b2",
         Kind::Pointwise => "#56b4e9",
         Kind::Depthwise => "#e69f00",
+        Kind::Expand => "#cc79a7",
         Kind::Linear => "#009e73",
         Kind::Other => "#999999",
     }

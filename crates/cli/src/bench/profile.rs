@@ -49,16 +49,19 @@ pub enum Kind {
     Dense,
     Pointwise,
     Depthwise,
+    /// A pointwise convolution and the depthwise one after it.
+    Expand,
     Linear,
     Other,
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [Self::Dense, Self::Pointwise, Self::Depthwise, Self::Linear, Self::Other];
+    pub const ALL: [Self; 6] = [Self::Dense, Self::Pointwise, Self::Depthwise, Self::Expand, Self::Linear, Self::Other];
 
-    /// Of a step, by the shape of its weights.
+    /// Of a step, by its op and the shape of its weights.
     fn of(step: &StepInfo) -> Self {
         match step.weight_shape[..] {
+            _ if step.op == "expand_depthwise" => Self::Expand,
             [_, 1, _, _] if step.in_shape[2] > 1 => Self::Depthwise,
             [_, _, 1, 1] => Self::Pointwise,
             [_, _, _, _] => Self::Dense,
@@ -72,6 +75,7 @@ impl Kind {
             Self::Dense => "dense",
             Self::Pointwise => "pointwise",
             Self::Depthwise => "depthwise",
+            Self::Expand => "expand",
             Self::Linear => "linear",
             Self::Other => "other",
         }

@@ -67,7 +67,8 @@ impl<'g> PlanBuilder<'g> {
         self
     }
 
-    /// Whether activations may be merged into the layer before them; results do not depend on it.
+    /// Whether activations may be merged into the layer before them, and pointwise convolutions with the depthwise one
+    /// after them; results do not depend on it.
     pub fn fuse(mut self, fuse: bool) -> Self {
         self.fuse = fuse;
         self
@@ -97,10 +98,17 @@ impl<'g> PlanBuilder<'g> {
         let context = Context { graph, shapes: &shapes, isa };
         let mut steps = Vec::with_capacity(drafts.len());
         let mut infos = Vec::with_capacity(drafts.len());
-        for draft in &drafts {
-            let step = Step::new(&context, draft.node, draft.activation, draft.output)?;
-            infos.push(info(&context, draft, &step.kernel));
-            steps.push(step);
+        for mut draft in drafts {
+            if let Some(step) = pair(&context, &draft)? {
+                infos.push(info(&context, &draft, &step.kernel));
+                steps.push(step);
+                continue;
+            }
+            for draft in draft.expand.take().map(|expand| *expand).into_iter().chain([draft]) {
+                let step = Step::new(&context, draft.node, draft.activation, draft.output)?;
+                infos.push(info(&context, &draft, &step.kernel));
+                steps.push(step);
+            }
         }
         let quantized_input = quantized_input(graph);
         let arena = place(graph, &shapes, &steps, &taps, &entries, quantized_input);
@@ -150,8 +158,26 @@ impl<'g> PlanBuilder<'g> {
     }
 }
 
+/// The step of a depthwise convolution with the pointwise one before it, where there are two and a kernel serves both.
+fn pair(context: &Context<'_>, draft: &Draft<'_>) -> Result<Option<Step>, Error> {
+    let Some(expand) = &draft.expand else { return Ok(None) };
+    Step::expand_depthwise(context, [expand.node, draft.node], [expand.activation, draft.activation], draft.output)
+}
+
 /// What a step tells about itself.
 fn info(context: &Context<'_>, draft: &Draft<'_>, kernel: &StepKernel) -> StepInfo {
+    if let Some(expand) = &draft.expand {
+        // One step of two: what can be counted is counted together, the rest is the depthwise one's.
+        let (first, second) = (info(context, expand, kernel), info(context, &Draft { expand: None, ..*draft }, kernel));
+        return StepInfo {
+            op: "expand_depthwise",
+            inputs: first.inputs,
+            in_shape: first.in_shape,
+            macs: first.macs + second.macs,
+            parameters: first.parameters + second.parameters,
+            ..second
+        };
+    }
     let (graph, node) = (context.graph, draft.node);
     let out_shape = context.shape(draft.output);
     let (weight_shape, weights) = match &node.op {

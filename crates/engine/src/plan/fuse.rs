@@ -1,8 +1,9 @@
-//! From ops to steps: leaves out what no output needs, and merges activations into the convolution or linear layer before them.
+//! From ops to steps: leaves out what no output needs, merges activations into the convolution or linear layer before them,
+//! and finds pointwise convolutions that could be one step with the depthwise one after them.
 
 use quantlens_kernels::Activation;
 
-use crate::graph::{Graph, Node, Op, TensorId};
+use crate::graph::{Conv, Graph, Node, Op, TensorId};
 
 /// A step to be: a node of the graph, with the activation that follows it where the two are one step.
 #[derive(Debug)]
@@ -11,6 +12,9 @@ pub(super) struct Draft<'g> {
     pub(super) activation: Activation,
     /// The node's output, or that of the activation.
     pub(super) output: TensorId,
+    /// The pointwise convolution that makes the input of this depthwise one and of nothing else, where the two may be one
+    /// step.
+    pub(super) expand: Option<Box<Draft<'g>>>,
 }
 
 /// The steps that compute the tensors in `wanted` (taps and the output), in order. With `merge`, the output of a
@@ -29,7 +33,7 @@ pub(super) fn steps<'g>(graph: &'g Graph, wanted: &[bool], kept: &[bool], merge:
         if merged[i] {
             continue;
         }
-        let mut draft = Draft { node, activation: Activation::None, output: node.output };
+        let mut draft = Draft { node, activation: Activation::None, output: node.output, expand: None };
         let reader = match &readers[node.output.index()][..] {
             &[reader] if merge && can_merge(graph, node, kept) => Some(reader),
             _ => None,
@@ -41,9 +45,26 @@ pub(super) fn steps<'g>(graph: &'g Graph, wanted: &[bool], kept: &[bool], merge:
             draft.activation = activation;
             draft.output = nodes[reader].output;
         }
+        if merge && is_depthwise(graph, node) && readers[node.inputs[0].index()].len() == 1 {
+            let input = node.inputs[0];
+            let makes = |draft: &Draft| draft.output == input && is_pointwise(graph, draft.node);
+            let expand = drafts.iter().position(makes).filter(|_| !kept[input.index()]);
+            draft.expand = expand.map(|at| Box::new(drafts.remove(at)));
+        }
         drafts.push(draft);
     }
     drafts
+}
+
+/// Whether this is a float convolution of each channel by itself.
+fn is_depthwise(graph: &Graph, node: &Node) -> bool {
+    let depthwise = |conv: &Conv| conv.groups > 1 && conv.groups == conv.in_channels;
+    graph.tensor(node.output).quant.is_none() && matches!(&node.op, Op::Conv(conv) if depthwise(conv))
+}
+
+/// Whether this is a float convolution of each pixel by itself.
+fn is_pointwise(graph: &Graph, node: &Node) -> bool {
+    graph.tensor(node.output).quant.is_none() && matches!(&node.op, Op::Conv(conv) if conv.kernel == [1, 1])
 }
 
 /// Which nodes lead to a wanted tensor.

@@ -25,7 +25,8 @@ use crate::{Error, QParams, Session};
 pub struct StepInfo {
     /// First name of the tensor that the step makes.
     pub name: String,
-    /// The op, with a fused activation: `conv_relu6`.
+    /// The op, with a fused activation: `conv_relu6`; `expand_depthwise` for a pointwise convolution and the depthwise one
+    /// after it in one step.
     pub op: &'static str,
     /// The kernel that runs it, `<type>-<op>-<tile>-<isa>`.
     pub kernel: String,
@@ -39,7 +40,8 @@ pub struct StepInfo {
     pub quant: Option<QParams>,
     /// Multiply-adds of a convolution or linear layer; 0 for all other ops.
     pub macs: u64,
-    /// Shape of the weights: OIHW of a convolution, OI of a linear layer, empty for all other ops.
+    /// Shape of the weights: OIHW of a convolution (of two in one step, the last), OI of a linear layer, empty for all
+    /// other ops.
     pub weight_shape: Vec<usize>,
     /// Scales of int8 weights: one, or one an output channel; empty for all other steps.
     pub weight_scales: Vec<f32>,

@@ -2,8 +2,8 @@
 
 use quantlens_kernels as kernels;
 use quantlens_kernels::{
-    Activation, AddU8, Conv2d, ConvF32, ConvU8, Isa, LinearF32, LinearU8, MulU8, Numerics, Pool2d, QParams, Requantize,
-    lut_hardsigmoid, lut_hardswish, lut_relu, lut_requantize,
+    Activation, AddU8, Conv2d, ConvF32, ConvF32Parts, ConvU8, ExpandDepthwiseF32, Isa, LinearF32, LinearU8, MulU8,
+    Numerics, Pool2d, QParams, Requantize, lut_hardsigmoid, lut_hardswish, lut_relu, lut_requantize,
 };
 
 use super::{ConcatPart, FloatKernel, Int8Kernel, MAX_CONCAT, Step, StepKernel};
@@ -33,6 +33,27 @@ impl Step {
     ) -> Result<Self, Error> {
         let maker = Maker { context, node, activation };
         Ok(Self { kernel: maker.kernel()?, inputs: node.inputs.clone(), output })
+    }
+
+    /// The step of a pointwise convolution and the depthwise one after it, each with its activation; none where no kernel
+    /// serves the two.
+    pub(crate) fn expand_depthwise(
+        context: &Context<'_>,
+        nodes: [&Node; 2],
+        activations: [Activation; 2],
+        output: TensorId,
+    ) -> Result<Option<Self>, Error> {
+        let [expand, depthwise] = [0, 1].map(|i| Maker { context, node: nodes[i], activation: activations[i] });
+        let (Op::Conv(first), Op::Conv(second)) = (&nodes[0].op, &nodes[1].op) else { return Ok(None) };
+        let geometries = [expand.geometry(first), depthwise.geometry(second)];
+        let parts = [expand.parts(first, &geometries[0])?, depthwise.parts(second, &geometries[1])?];
+        let made = ExpandDepthwiseF32::new(context.isa, &parts[0], &parts[1]).map_err(|e| depthwise.kernel_error(e))?;
+        let step = |kernel| Self {
+            kernel: StepKernel::Float(FloatKernel::ExpandDepthwise(kernel)),
+            inputs: nodes[0].inputs.clone(),
+            output,
+        };
+        Ok(made.map(step))
     }
 }
 
@@ -157,11 +178,16 @@ impl Maker<'_> {
     }
 
     fn conv_f32(&self, conv: &Conv) -> Result<ConvF32, Error> {
+        let geometry = self.geometry(conv);
+        let ConvF32Parts { conv, weights, bias, activation } = self.parts(conv, &geometry)?;
+        ConvF32::new(self.context.isa, conv, weights, bias, activation).map_err(|e| self.kernel_error(e))
+    }
+
+    fn parts<'w>(&self, conv: &'w Conv, geometry: &'w Conv2d) -> Result<ConvF32Parts<'w>, Error> {
         let ConvWeights::F32 { weight, bias } = &conv.weights else {
             return Err(self.unsupported("expected f32 weights, found i8"));
         };
-        let made = ConvF32::new(self.context.isa, &self.geometry(conv), weight, bias, self.activation);
-        made.map_err(|e| self.kernel_error(e))
+        Ok(ConvF32Parts { conv: geometry, weights: weight, bias, activation: self.activation })
     }
 
     fn linear_f32(&self, linear: &Linear) -> Result<LinearF32, Error> {

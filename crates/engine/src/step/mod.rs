@@ -3,7 +3,9 @@
 mod build;
 mod run;
 
-use quantlens_kernels::{AddU8, ConvF32, ConvU8, LinearF32, LinearU8, Lut, MulU8, Numerics, Pool2d, QParams};
+use quantlens_kernels::{
+    AddU8, ConvF32, ConvU8, ExpandDepthwiseF32, LinearF32, LinearU8, Lut, MulU8, Numerics, Pool2d, QParams,
+};
 
 pub(crate) use build::Context;
 
@@ -83,6 +85,7 @@ pub(crate) enum Int8Kernel {
 /// Kernels from f32 to f32.
 pub(crate) enum FloatKernel {
     Conv(ConvF32),
+    ExpandDepthwise(ExpandDepthwiseF32),
     Linear(LinearF32),
     MaxPool(Pool2d),
     AvgPool {
@@ -136,6 +139,7 @@ impl StepKernel {
             Self::Int8(Int8Kernel::Conv(conv)) => conv.weight_bytes(),
             Self::Int8(Int8Kernel::Linear(linear)) => linear.weight_bytes(),
             Self::Float(FloatKernel::Conv(conv)) => conv.weight_bytes(),
+            Self::Float(FloatKernel::ExpandDepthwise(pair)) => pair.weight_bytes(),
             Self::Float(FloatKernel::Linear(linear)) => linear.weight_bytes(),
             _ => 0,
         }
@@ -154,6 +158,7 @@ impl StepKernel {
     pub(crate) fn scratch_floats(&self) -> usize {
         match self {
             Self::Float(FloatKernel::Conv(conv)) => conv.scratch_len(),
+            Self::Float(FloatKernel::ExpandDepthwise(pair)) => pair.scratch_len(),
             Self::Float(FloatKernel::Linear(linear)) => linear.scratch_len(),
             _ => 0,
         }
@@ -182,6 +187,7 @@ impl FloatKernel {
     fn name(&self) -> &str {
         match self {
             Self::Conv(conv) => conv.kernel_name(),
+            Self::ExpandDepthwise(pair) => pair.kernel_name(),
             Self::Linear(linear) => linear.kernel_name(),
             Self::MaxPool(_) => "f32-maxpool",
             Self::AvgPool { .. } => "f32-avgpool",

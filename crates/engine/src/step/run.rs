@@ -84,6 +84,7 @@ impl FloatKernel {
         let (x, Runner { ops, team }) = (io.input(0), runner);
         match self {
             Self::Conv(conv) => conv.run(x, out, scratch, team),
+            Self::ExpandDepthwise(pair) => pair.run(x, out, scratch, team),
             Self::Linear(linear) => linear.run(x, out, scratch, team),
             Self::MaxPool(pool) => ops.max_pool_f32(pool, x, out, team),
             &Self::AvgPool { channels } | &Self::Mean { channels } => ops.mean_f32(x, channels, out, team),

@@ -346,11 +346,16 @@ impl ExpandTile {
                 weight = weight.add(VECTORS * L::LANES);
                 input = input.add(1);
             }
-            for (sums, to) in sums.iter().zip(self.to) {
-                for (v, &sum) in sums.iter().enumerate() {
-                    L::store(self.ring.add(to + v * L::LANES), L::activate(self.activation, sum));
-                }
-            }
+            self.activation.with(
+                #[inline(always)]
+                |activation| {
+                    for (sums, to) in sums.iter().zip(self.to) {
+                        for (v, &sum) in sums.iter().enumerate() {
+                            L::store(self.ring.add(to + v * L::LANES), L::activate(activation, sum));
+                        }
+                    }
+                },
+            );
         }
     }
 }
@@ -407,14 +412,21 @@ impl DepthwiseTile<'_> {
                     }
                 }
             }
-            for (pixel, &sum) in sums.iter().enumerate() {
-                let (out, value) = (self.out.add(pixel * self.out_c), L::activate(self.activation, sum));
-                if self.channels == L::LANES {
-                    L::store(out, value);
-                } else {
-                    L::store_first(std::slice::from_raw_parts_mut(out, self.channels), value);
+            if self.channels < L::LANES {
+                for (pixel, &sum) in sums.iter().enumerate() {
+                    let out = std::slice::from_raw_parts_mut(self.out.add(pixel * self.out_c), self.channels);
+                    L::store_first(out, L::activate(self.activation, sum));
                 }
+                return;
             }
+            self.activation.with(
+                #[inline(always)]
+                |activation| {
+                    for (pixel, &sum) in sums.iter().enumerate() {
+                        L::store(self.out.add(pixel * self.out_c), L::activate(activation, sum));
+                    }
+                },
+            );
         }
     }
 }

@@ -107,6 +107,12 @@ impl<K: GemmF32Kernel> GemmF32<K> {
         &self.weights[panel.weights..][..panel.blocks * self.panels.block_len()]
     }
 
+    /// Elements from the outputs of a pixel to the next one's.
+    #[inline(always)]
+    pub(crate) fn out_c(&self) -> usize {
+        self.bands.conv.out_c
+    }
+
     /// Where the windows of a tile's first `MR` pixels start in `rows`. All that [`Panels::runs`] name after it lies in
     /// `rows`: runs, which are not filled up, end inside the band's rows, be they the padded copy or the input.
     ///
