@@ -371,7 +371,9 @@ fn pairs() -> Vec<(Conv2d, Conv2d)> {
     let mut all = Vec::new();
     for (in_h, in_w, in_c) in [(1, 1, 5), (2, 3, 1), (7, 7, 8), (13, 12, 3), (30, 9, 2), (9, 61, 4), (120, 37, 24)] {
         for (size, stride, padding) in [(3, 1, 1), (3, 2, 1), (5, 1, 2), (5, 2, 2), (3, 1, 0), (5, 2, 1), (3, 2, 2)] {
-            for channels in [7, 8, 17, 24, 40, 65] {
+            // One large input, of several bands, is enough.
+            let channels = if in_h == 120 { &[17][..] } else { &[7, 8, 17, 24, 40, 65] };
+            for &channels in channels {
                 let expand = Conv2d { in_h, in_w, ..Conv2d::linear(in_c, channels) };
                 let (kernel, stride, padding) = ([size; 2], [stride; 2], [padding; 2]);
                 let shape = Conv2d { in_h, in_w, kernel, stride, padding, ..Conv2d::linear(channels, channels) };

@@ -7,16 +7,21 @@
 mod depthwise_f32;
 mod depthwise_u8;
 mod epilogue;
+mod expand_f32;
 mod gemm_f32;
 mod gemm_u8;
 mod gemm_u8_dot;
 mod gemm_u8_i8mm;
+mod lanes;
 mod peak;
+mod winograd_f32;
 
 pub(crate) use depthwise_f32::DEPTHWISE_F32;
 pub(crate) use depthwise_u8::DEPTHWISE_U8;
+pub(crate) use expand_f32::EXPAND_F32;
 pub(crate) use gemm_f32::GEMM_F32;
 pub(crate) use gemm_u8::GEMM_U8_NEON;
 pub(crate) use gemm_u8_dot::GEMM_U8_DOT;
 pub(crate) use gemm_u8_i8mm::GEMM_U8_I8MM;
 pub(crate) use peak::peak_loops;
+pub(crate) use winograd_f32::{WINOGRAD2_F32, WINOGRAD4_F32};

@@ -43,6 +43,8 @@ static KERNELS: &[&ExpandKernel] = &[
     &crate::x86::EXPAND_F32,
     #[cfg(target_arch = "x86_64")]
     &crate::x86::EXPAND_F32_AVX512,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::EXPAND_F32,
 ];
 
 /// A pointwise convolution and the depthwise one after it as one pass over the image, without the tensor between them.

@@ -41,7 +41,7 @@ impl Activation {
     /// Calls `f` with this activation as a constant of the compiler's, once for each kind: what `f` does for many values is
     /// then compiled for one activation, where it is inlined.
     #[inline(always)]
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub(crate) fn with<R>(self, f: impl Fn(Self) -> R) -> R {
         match self {
             Self::None => f(Self::None),

@@ -88,6 +88,10 @@ static F32: &[&F32Kernel] = &[
     &crate::aarch64::GEMM_F32,
     #[cfg(target_arch = "aarch64")]
     &crate::aarch64::DEPTHWISE_F32,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::WINOGRAD2_F32,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::WINOGRAD4_F32,
 ];
 
 /// All kernels of this build, those to prefer later; whether this CPU can run one says [`Isa::available`].

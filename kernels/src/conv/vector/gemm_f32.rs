@@ -139,7 +139,7 @@ impl<K: GemmF32Kernel> GemmF32<K> {
         panel: &Panel,
     ) -> &'a mut [f32] {
         // SAFETY: these channels of this pixel belong to this tile and panel.
-        unsafe { out.part((tile.first + pixel) * self.bands.conv.out_c + panel.channel, panel.len) }
+        unsafe { out.part((tile.first + pixel) * self.out_c() + panel.channel, panel.len) }
     }
 }
 

@@ -6,30 +6,24 @@ mod depthwise_f32;
 #[cfg(target_arch = "aarch64")]
 mod depthwise_u8;
 mod epilogue;
-#[cfg(target_arch = "x86_64")]
 mod expand_f32;
 mod gemm_f32;
 mod gemm_u8;
-#[cfg(target_arch = "x86_64")]
 mod lanes;
 mod panels;
 mod tiling;
-#[cfg(target_arch = "x86_64")]
 mod winograd_f32;
 
 pub(crate) use self::depthwise_f32::{DepthwiseF32, DepthwiseF32Kernel, Row};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use self::depthwise_u8::{DepthwiseU8, DepthwiseU8Kernel};
 pub(crate) use self::epilogue::EpilogueU8;
-#[cfg(target_arch = "x86_64")]
 pub(crate) use self::expand_f32::{DepthwiseTile, ExpandF32, ExpandF32Kernel, ExpandTile, is_expand};
 pub(crate) use self::gemm_f32::{GemmF32, GemmF32Kernel};
 pub(crate) use self::gemm_u8::{GemmU8, GemmU8Kernel};
-#[cfg(target_arch = "x86_64")]
 pub(crate) use self::lanes::LanesF32;
 pub(crate) use self::panels::{Panel, Panels};
 pub(crate) use self::tiling::{Bands, Tile, TileShape};
-#[cfg(target_arch = "x86_64")]
 pub(crate) use self::winograd_f32::{Chunk, WinogradF32, WinogradF32Kernel, is_winograd, tiles as winograd_tiles};
 
 use crate::Element;

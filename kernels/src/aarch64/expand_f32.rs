@@ -1,0 +1,49 @@
+//! f32 pointwise convolution with the depthwise one after it, NEON: blocks of 8 channels, 6 expanded pixels and
+//! 8 outputs at a time.
+
+use std::ops::Range;
+
+use super::lanes::NeonLanes;
+use crate::Isa;
+use crate::conv::ExpandKernel;
+use crate::conv::vector::{DepthwiseTile, ExpandF32, ExpandF32Kernel, ExpandTile, is_expand};
+use crate::shared::SharedMut;
+
+pub(crate) static EXPAND_F32: ExpandKernel = ExpandKernel {
+    name: "f32-expand-depthwise-6x8-neon",
+    isa: Isa::Neon,
+    accepts: is_expand,
+    pack: |expand, depthwise| Box::new(ExpandF32::<Neon>::new(expand, depthwise)),
+};
+
+struct Neon;
+
+impl ExpandF32Kernel for Neon {
+    type Lanes = NeonLanes;
+
+    #[target_feature(enable = "neon")]
+    unsafe fn items(
+        this: &ExpandF32<Self>,
+        items: Range<usize>,
+        input: &[f32],
+        ring: &mut [f32],
+        out: &SharedMut<f32>,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { this.items_body(items, input, ring, out) }
+    }
+
+    #[target_feature(enable = "neon")]
+    #[inline(never)]
+    unsafe fn expand<const P: usize, const NV: usize>(tile: &ExpandTile) {
+        // SAFETY: the caller's promise.
+        unsafe { tile.run::<NeonLanes, P, NV>() }
+    }
+
+    #[target_feature(enable = "neon")]
+    #[inline(never)]
+    unsafe fn depthwise<const P: usize, const SIZE: usize, const STRIDE: usize>(tile: &DepthwiseTile) {
+        // SAFETY: the caller's promise.
+        unsafe { tile.run::<NeonLanes, P, SIZE, STRIDE>() }
+    }
+}
