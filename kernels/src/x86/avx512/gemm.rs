@@ -19,8 +19,8 @@ const NR: usize = LANES;
 const MR: usize = 10;
 
 /// Shapes whose sums, weights of one step and broadcast activations fit 32 registers, and whose pointers to pixels fit the
-/// general ones. Measured on a Zen 5 those from 3x8 to 6x4 are alike, and better than narrow ones; 4x7 spills. Where two suit
-/// a layer equally, the first is taken.
+/// general ones. In prototypes on a Zen 5, those from 3x8 to 6x4 were alike, and better than narrow ones; 4x7 spilled. Where
+/// two suit a layer equally, the first is taken.
 const SHAPES: &[TileShape] = &[
     TileShape { blocks: 4, pixels: 6 },
     TileShape { blocks: 5, pixels: 5 },
@@ -29,6 +29,16 @@ const SHAPES: &[TileShape] = &[
     TileShape { blocks: 2, pixels: 10 },
     TileShape { blocks: 1, pixels: 10 },
 ];
+
+/// Calls `outputs` for a tile and panel of any of [`SHAPES`]. In an unsafe function, whose promise must be that of `outputs`.
+macro_rules! outputs_by_shape {
+    ($gemm:expr, $rows:expr, $tile:expr, $panel:expr, $out:expr) => {
+        by_shape!(outputs($gemm, $rows, $tile, $panel, $out), [
+            1: 1 2 3 4 5 6 7 8 9 10, 2: 1 2 3 4 5 6 7 8 9 10, 3: 1 2 3 4 5 6 7 8,
+            4: 1 2 3 4 5 6, 5: 1 2 3 4 5, 6: 1 2 3 4
+        ])
+    };
+}
 
 /// Defines an int8 kernel by the arguments of `gemm_sums`.
 macro_rules! gemm_u8 {
@@ -51,8 +61,7 @@ macro_rules! gemm_u8 {
             #[target_feature(enable = $features)]
             #[inline]
             unsafe fn tile(gemm: &GemmU8<Self>, rows: &[$x], tile: &Tile, panel: &Panel, out: &SharedMut<u8>) {
-                by_shape!(
- outputs(gemm, rows, tile, panel, out), [1: 1 2 3 4 5 6 7 8 9 10, 2: 1 2 3 4 5 6 7 8 9 10, 3: 1 2 3 4 5 6 7 8, 4: 1 2 3 4 5 6, 5: 1 2 3 4 5, 6: 1 2 3 4])
+                outputs_by_shape!(gemm, rows, tile, panel, out)
             }
         }
 
@@ -180,8 +189,7 @@ mod float {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
         #[inline]
         unsafe fn tile(gemm: &GemmF32<Self>, rows: &[f32], tile: &Tile, panel: &Panel, out: &SharedMut<f32>) {
-            by_shape!(
- outputs(gemm, rows, tile, panel, out), [1: 1 2 3 4 5 6 7 8 9 10, 2: 1 2 3 4 5 6 7 8 9 10, 3: 1 2 3 4 5 6 7 8, 4: 1 2 3 4 5 6, 5: 1 2 3 4 5, 6: 1 2 3 4])
+            outputs_by_shape!(gemm, rows, tile, panel, out)
         }
     }
 
