@@ -48,6 +48,8 @@ pub enum Command {
     Study(StudyArgs),
     /// Time networks: latency percentiles or throughput, and on request each layer
     Bench(BenchArgs),
+    /// Draw scenes of the rendered data set into files, or raw into a pipe
+    Render(crate::render::RenderArgs),
     /// Report version, instruction sets, cores and decoders, and check that the kernels compute
     Doctor(DoctorArgs),
 }
@@ -101,7 +103,7 @@ Examples:
 pub struct InferArgs {
     /// Model file, or demo:f32 or demo:int8 (small and untrained)
     pub model: PathBuf,
-    /// JPEG or PNG files, or folders of them; demo:image is a generated picture
+    /// JPEG or PNG files, or folders of them; demo:image is a generated picture, scenes:study:0..10 ten rendered ones
     #[arg(required_unless_present = "tensors", conflicts_with = "tensors")]
     pub images: Vec<PathBuf>,
     /// Ready inputs instead of images: a safetensors file with f32 [N, 3, H, W], normalized
@@ -222,7 +224,8 @@ pub struct StudyArgs {
     /// Network of plain state dicts whose shapes do not tell; holds for every pair
     #[arg(long, value_name = "NAME")]
     pub network: Option<String>,
-    /// The images: a folder, an ImageFolder tree, ILSVRC's flat val, wsolevaluation's lists, a CSV manifest
+    /// The images: a folder, an ImageFolder tree, ILSVRC's flat val, wsolevaluation's lists, a CSV manifest, or
+    /// scenes:study:0..1000 for rendered ones
     #[arg(long, value_name = "PATH")]
     pub data: PathBuf,
     /// Folder of the records and tables; made if absent
@@ -487,7 +490,8 @@ fn parse_isa(text: &str) -> Result<Isa, String> {
     Isa::parse(text).map_err(|e| e.to_string())
 }
 
-fn parse_threads(text: &str) -> Result<usize, String> {
+/// A number of threads.
+pub fn parse_threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=1024) => Ok(n),
         _ => Err("a number from 1 to 1024 is needed".into()),

@@ -7,6 +7,7 @@ use std::thread;
 
 use anyhow::{Result, anyhow};
 use quantlens::{DecodeOptions, RgbImage, decode_file};
+use quantlens_data::scenes::{SceneRange, Split, render, scene_name};
 use quantlens_data::{Dataset, Format, OpenOptions, demo_image};
 
 use crate::args::ImageArgs;
@@ -21,6 +22,8 @@ pub enum Input {
     File(PathBuf),
     /// The generated one.
     Demo,
+    /// A rendered scene.
+    Scene(Split, u64),
 }
 
 impl Input {
@@ -29,6 +32,7 @@ impl Input {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Demo => DEMO_IMAGE.into(),
+            Self::Scene(split, number) => format!("{}{split}:{number}", SceneRange::PREFIX),
         }
     }
 
@@ -37,6 +41,7 @@ impl Input {
         match self {
             Self::File(path) => path.file_stem().map_or_else(|| "image".into(), |s| s.to_string_lossy().into_owned()),
             Self::Demo => "demo".into(),
+            Self::Scene(split, number) => scene_name(*split, *number),
         }
     }
 
@@ -48,11 +53,13 @@ impl Input {
         match self {
             Self::File(path) => Ok(decode_file(path, options)?),
             Self::Demo => Ok(demo_image()),
+            Self::Scene(split, number) => Ok(render(*split, *number).0),
         }
     }
 }
 
-/// The pictures these arguments mean; a folder stands for those below it, in order of their paths.
+/// The pictures these arguments mean; a folder stands for those below it, in order of their paths, `scenes:SPLIT:START..END`
+/// for rendered ones.
 ///
 /// # Errors
 /// A path that does not exist, a folder without images.
@@ -61,6 +68,9 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<Input>> {
     for path in paths {
         if path.as_os_str() == DEMO_IMAGE {
             inputs.push(Input::Demo);
+        } else if let Some(name) = path.to_str().filter(|p| p.starts_with(SceneRange::PREFIX)) {
+            let range: SceneRange = name.parse().map_err(|e: String| anyhow!(e))?;
+            inputs.extend(range.numbers.map(|number| Input::Scene(range.split, number)));
         } else if path.is_dir() {
             inputs.extend(folder(path)?.into_iter().map(Input::File));
         } else if path.exists() {

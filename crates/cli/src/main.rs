@@ -12,6 +12,7 @@ mod inspect;
 mod labels;
 mod models;
 mod output;
+mod render;
 mod stages;
 mod study;
 mod tensors;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Study(args) => study::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Render(args) => render::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {

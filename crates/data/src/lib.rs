@@ -6,6 +6,7 @@
 //! - [`decode_file`]: JPEG and PNG, told apart by content, to RGB as Pillow's `convert("RGB")` gives it.
 //! - [`resize_bilinear`], [`Preprocess`]: Pillow's resize, torchvision's crop and normalization; boxes go the same way.
 //! - [`Dataset`]: a folder, an ImageFolder tree, ILSVRC's validation set, wsolevaluation's lists, or a CSV manifest.
+//! - [`scenes`]: a rendered data set, drawn on the fly.
 //! - [`imagenet`]: the 1000 classes and the devkit's ids.
 //! - [`demo_image`]: a generated picture.
 //!
@@ -33,6 +34,7 @@ pub mod imagenet;
 mod jpeg;
 mod preprocess;
 mod resize;
+pub mod scenes;
 
 pub use bbox::BBox;
 pub use dataset::{Class, Dataset, Format, Labels, OpenOptions, Sample};

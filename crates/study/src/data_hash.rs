@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use quantlens_data::Sample;
+use quantlens_data::{Sample, scenes};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -17,8 +17,8 @@ use crate::progress::Progress;
 /// Images hashed between two looks at [`Progress::stopped`].
 const CHUNK: usize = 512;
 
-/// SHA-256 over each image's id, class, boxes, and size and SHA-256 of its file. A file that cannot be read counts as such:
-/// its record will say why.
+/// SHA-256 over each image's id, class, boxes, and size and SHA-256 of its file or what stands for it. A file that cannot be
+/// read counts as such: its record will say why.
 ///
 /// # Errors
 /// [`Error::Stopped`].
@@ -26,7 +26,7 @@ pub(crate) fn data_hash(samples: &[Sample], progress: &dyn Progress) -> Result<S
     let mut hash = Sha256::new();
     progress.start("checking the images", samples.len() as u64, 0);
     for chunk in samples.chunks(CHUNK) {
-        let contents: Vec<Option<(u64, String)>> = chunk.par_iter().map(|s| content(&s.path).ok()).collect();
+        let contents: Vec<Option<(u64, String)>> = chunk.par_iter().map(content_of).collect();
         for (s, content) in chunk.iter().zip(contents) {
             let class = s.class.as_ref().map(|c| (c.index, c.wnid.as_deref(), c.name.as_str()));
             let boxes = (&s.boxes, s.box_size);
@@ -37,6 +37,14 @@ pub(crate) fn data_hash(samples: &[Sample], progress: &dyn Progress) -> Result<S
     }
     progress.finish();
     Ok(hex(&hash.finalize()))
+}
+
+/// What stands for a picture's bytes; of a rendered scene, whose id says the rest, the version of the renderer.
+fn content_of(sample: &Sample) -> Option<(u64, String)> {
+    match sample.scene {
+        Some(_) => Some((u64::from(scenes::VERSION), "rendered".into())),
+        None => content(&sample.path).ok(),
+    }
 }
 
 /// Size and SHA-256 of a file.

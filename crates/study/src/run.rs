@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use quantlens_data::{Dataset, DecodeOptions, Geometry, Interpolation, Labels, Preprocess, Sample, decode_file};
+use quantlens_data::{Dataset, DecodeOptions, Geometry, Interpolation, Labels, Preprocess, Sample};
 use quantlens_engine::{Isa, Numerics, Plan, Session};
 use quantlens_nets::Model;
 use quantlens_tensor::Tensor;
@@ -296,7 +296,7 @@ impl Images for Study<'_> {
 
     fn inputs(&self, index: u64) -> Result<Vec<Input>, String> {
         let sample = &self.samples[index as usize];
-        let picture = decode_file(&sample.path, &self.config.decode).map_err(|e| match e {
+        let picture = sample.read(&self.config.decode).map_err(|e| match e {
             quantlens_data::Error::Image { cause, .. } => cause.to_string(),
             quantlens_data::Error::Io { source, .. } => source.to_string(),
             // Records do not say where the data set lies.

@@ -7,6 +7,7 @@
 //! | `Ilsvrc` | the validation images in one folder | a labels file, read as `Labels` says | XML option |
 //! | `Wsol` | wsolevaluation's `class_labels.txt`, `image_sizes.txt`, `localization.txt` | 0-based indices | `localization.txt` |
 //! | `Manifest` | a CSV file, see [`manifest`](Format::Manifest) | columns | column |
+//! | any | `scenes:SPLIT:START..END`: rendered, see [`crate::scenes`] | 24 | exact |
 //! | `Auto` | a `.csv` file: `Manifest`; a folder whose subfolders are all wnids: `ImageFolder`; else `Folder` | | |
 //!
 //! Labels are never guessed: 0-based indices, wnids and the devkit's ids cannot be told apart reliably (the ids count
@@ -25,7 +26,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::{BBox, Error, imagenet};
+use crate::scenes::{self, SceneRange, Split};
+use crate::{BBox, DecodeOptions, Error, RgbImage, decode_file, imagenet};
 
 /// How a data set is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -168,8 +170,10 @@ impl Class {
 pub struct Sample {
     /// Path below the data set's folder, with `/`: names the image in records.
     pub id: String,
-    /// The file.
+    /// The file; of a rendered scene its name, which is no file's.
     pub path: PathBuf,
+    /// The rendered scene that this is, in place of a file.
+    pub scene: Option<(Split, u64)>,
     /// Position among all samples, from 0.
     pub data_index: usize,
     /// What is on it.
@@ -184,7 +188,27 @@ pub struct Sample {
 
 impl Sample {
     fn new(id: String, path: PathBuf) -> Self {
-        Self { id, path, data_index: 0, class: None, boxes: Vec::new(), box_size: None, original_size: None }
+        Self {
+            id,
+            path,
+            scene: None,
+            data_index: 0,
+            class: None,
+            boxes: Vec::new(),
+            box_size: None,
+            original_size: None,
+        }
+    }
+
+    /// The picture: the file's, decoded, or the rendered scene.
+    ///
+    /// # Errors
+    /// As [`decode_file`].
+    pub fn read(&self, options: &DecodeOptions) -> Result<RgbImage, Error> {
+        match self.scene {
+            Some((split, number)) => Ok(scenes::render(split, number).0),
+            None => decode_file(&self.path, options),
+        }
     }
 
     /// The boxes in pixels of the decoded file, which is `width` by `height` (without EXIF rotation). x and y scale apart.
@@ -215,13 +239,17 @@ struct Found {
 }
 
 impl Dataset {
-    /// Lists a data set's images; no image is opened.
+    /// Lists a data set's images; no image is opened. A path that is the name of a [`SceneRange`], such as `scenes:study:0..1000`, means
+    /// rendered scenes, which are drawn when they are read.
     ///
     /// # Errors
     /// A path that does not exist, a folder without images, labels without a choice of what they are, a line or number that is
     /// wrong (with its line number), an image without a label, an id that occurs twice.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
         let path = path.as_ref();
+        if let Some(name) = path.to_str().filter(|p| p.starts_with(SceneRange::PREFIX)) {
+            return Self::of_scenes(path, name, options);
+        }
         std::fs::metadata(path).map_err(Error::io(path))?;
         let format = match options.format {
             Format::Auto => detect(path, options)?,
@@ -239,6 +267,30 @@ impl Dataset {
             boxes::add_xml(annotations, &mut found.samples)?;
         }
         Self::finish(path, options.labels, found)
+    }
+
+    /// Rendered scenes, in order of their numbers.
+    fn of_scenes(path: &Path, name: &str, options: &OpenOptions) -> Result<Self, Error> {
+        if *options != OpenOptions::default() {
+            let message =
+                "rendered scenes have classes and boxes of their own: no format, labels or boxes go with them";
+            return Err(Error::dataset(path, message));
+        }
+        let range: SceneRange = name.parse().map_err(|message: String| Error::dataset(path, message))?;
+        let names = scenes::class_names();
+        let sample = |number| {
+            let label = scenes::label(range.split, number);
+            let id = scenes::scene_name(range.split, number);
+            let class = Class { index: Some(label.class), wnid: None, name: names[label.class].clone() };
+            let path = PathBuf::from(&id);
+            let scene = Some((range.split, number));
+            Sample { scene, class: Some(class), boxes: vec![label.bbox], ..Sample::new(id, path) }
+        };
+        Self::finish(
+            path,
+            options.labels,
+            Found { kind: "rendered", samples: range.numbers.clone().map(sample).collect(), missing: 0 },
+        )
     }
 
     /// Sorts, numbers and describes.
