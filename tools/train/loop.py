@@ -1,0 +1,159 @@
+"""The training loop: seeded steps, a learning curve, checkpoints that a killed run resumes from."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from recipe import BATCH, Phase
+from scenes import Scenes, check_parent, plain_batches, training_batch
+
+_CHECKPOINT_SECONDS = 180
+_CURVE_STEPS = 100
+_EVALUATIONS = 20  # over a training
+_COLUMNS = ["step", "images", "size", "learning_rate", "loss", "train_accuracy", "accuracy", "seconds"]
+
+
+def accuracy(model: nn.Module, scenes: Scenes) -> float:
+    """Top-1 accuracy on scenes as they are."""
+    model.eval()
+    with torch.no_grad():
+        hits = sum(int((model(x).argmax(1) == y).sum()) for x, y in plain_batches(scenes))
+    return hits / scenes.count
+
+
+def save(state: Any, path: Path) -> None:
+    """torch.save beside `path`, then renamed."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)
+
+
+class Training:
+    """One training of one model, at some step."""
+
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        phases: tuple[Phase, ...],
+        scenes: Scenes,
+        held_out: Scenes,
+        folder: Path,
+        seed: int,
+        learning_rate: float,
+        weight_decay: float,
+    ) -> None:
+        self.name, self.model, self.scenes, self.held_out, self.folder = name, model, scenes, held_out, folder
+        self.seed, self.learning_rate = seed, learning_rate
+        self.schedule = [phase for phase in phases for _ in range(phase.images // BATCH)]
+        self.optimizer = torch.optim.AdamW(_groups(model, weight_decay), lr=learning_rate)
+        self.step, self.seconds, self.rows = 0, 0.0, []
+        self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / f"{self.name}.checkpoint"
+
+    def _resume(self) -> None:
+        if not self.checkpoint.exists():
+            return
+        state = torch.load(self.checkpoint, weights_only=False)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
+        print(f"{self.folder.name} {self.name}: resumes at step {self.step} of {len(self.schedule)}", flush=True)
+
+    def _save(self) -> None:
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        save(state | {"step": self.step, "seconds": self.seconds, "rows": self.rows}, self.checkpoint)
+        with open(self.folder / f"{self.name}.csv", "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(_COLUMNS)
+            writer.writerows(self.rows)
+
+    def run(self, before_step: Callable[[float], None] = lambda progress: None) -> None:
+        """Trains to the end; `before_step` is told what share of the steps is done."""
+        losses: list[float] = []
+        hits: list[float] = []
+        saved = time.monotonic()
+        every = max(_CURVE_STEPS, len(self.schedule) // _EVALUATIONS // _CURVE_STEPS * _CURVE_STEPS)
+        while self.step < len(self.schedule):
+            check_parent()
+            before_step(self.step / len(self.schedule))
+            started = time.monotonic()
+            loss, hit = self._one_step()
+            self.seconds += time.monotonic() - started
+            losses.append(loss)
+            hits.append(hit)
+            last = self.step == len(self.schedule)
+            if self.step % _CURVE_STEPS == 0 or last:
+                self._note(losses, hits, evaluate=self.step % every == 0 or last)
+                losses, hits = [], []
+            if time.monotonic() - saved > _CHECKPOINT_SECONDS or last:
+                self._save()
+                saved = time.monotonic()
+
+    def _one_step(self) -> tuple[float, float]:
+        phase = self.schedule[self.step]
+        random = np.random.default_rng([self.seed, self.step])
+        x, y = training_batch(self.scenes, self._numbers(), phase.size, phase.smallest_crop, random)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate()
+        self.model.train()
+        logits = self.model(x)
+        loss = functional.cross_entropy(logits, y)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        return loss.item(), float((logits.argmax(1) == y).float().mean())
+
+    def _numbers(self) -> np.ndarray:
+        """The scenes of this step: all of them once in a new order, then again."""
+        a_pass = self.scenes.count // BATCH
+        order = _order(self.seed, self.step // a_pass, self.scenes.count)
+        return order[self.step % a_pass * BATCH :][:BATCH]
+
+    def _rate(self) -> float:
+        done = self.step / len(self.schedule)
+        rise = 0.05
+        if done < rise:
+            return self.learning_rate * (0.05 + 0.95 * done / rise)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - rise) / (1 - rise)))
+
+    def _note(self, losses: list[float], hits: list[float], evaluate: bool) -> None:
+        found = f"{accuracy(self.model, self.held_out):.4f}" if evaluate else ""
+        size, images = self.schedule[self.step - 1].size, self.step * BATCH
+        loss, hit = sum(losses) / len(losses), sum(hits) / len(hits)
+        row = [self.step, images, size, f"{self._rate():.3g}", f"{loss:.4f}", f"{hit:.4f}", found, f"{self.seconds:.0f}"]
+        self.rows.append(row)
+        print(f"{self.folder.name} {self.name}:", *row, flush=True)
+
+
+_ORDERS: dict[tuple[int, int, int], np.ndarray] = {}
+
+
+def _order(seed: int, turn: int, count: int) -> np.ndarray:
+    """The order of a pass. The first goes from shard to shard as they are rendered, shuffled within 1000 scenes."""
+    if (seed, turn, count) not in _ORDERS:
+        _ORDERS.clear()
+        random = np.random.default_rng([seed, 1 << 32, turn])
+        order = random.permutation(count)
+        _ORDERS[seed, turn, count] = order[np.argsort(order // 1000, kind="stable")] if turn == 0 else order
+    return _ORDERS[seed, turn, count]
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for weights of convolutions and linear layers only."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices, vectors = [p for p in trained if p.dim() > 1], [p for p in trained if p.dim() <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
