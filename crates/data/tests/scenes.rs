@@ -1,7 +1,5 @@
 //! The rendered data set: the same bytes everywhere, classes and boxes that fit the pictures.
 
-use std::fmt::Write;
-
 use quantlens_data::scenes::{CLASSES, SIDE, SPLIT_LENGTH, SceneRange, Split, class_names, label, render};
 use quantlens_data::{BBox, Dataset, DecodeOptions, OpenOptions};
 use sha2::{Digest, Sha256};
@@ -24,10 +22,7 @@ fn line(split: Split, number: u64) -> String {
     let (image, label) = render(split, number);
     let BBox { x0, y0, x1, y1 } = label.bbox;
     let digest = Sha256::digest(image.as_raw());
-    let hash = digest[..8].iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    });
+    let hash: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     let visible = (label.visible * 1e6) as u32;
     format!("{split} {number} {} {x0} {y0} {x1} {y1} {visible} {hash}", label.class)
 }
@@ -37,7 +32,7 @@ fn scenes_are_the_same_on_every_machine() {
     let found: Vec<String> = listed().into_iter().map(|(split, number)| line(split, number)).collect();
     assert_eq!(found.len(), 50);
     if let Some(file) = std::env::var_os("QUANTLENS_WRITE_CHECKSUMS") {
-        std::fs::write(file, found.join("\n") + "\n").unwrap();
+        std::fs::write(file, found.join("\n") + "\n").expect("a file that can be written");
     }
     for (found, expected) in found.iter().zip(CHECKSUMS.lines()) {
         assert_eq!(found, expected);

@@ -4,5 +4,6 @@ mod bad_input;
 mod bench;
 mod commands;
 mod common;
+mod render;
 mod study;
 mod usage;

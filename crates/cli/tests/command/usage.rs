@@ -27,6 +27,12 @@ fn wrong_use_exits_with_2() {
         (&["bench", "--isa", "scalar,mmx"], "mmx"),
         (&["bench", "--picture", "layers.png"], ".svg"),
         (&["bench", "--throughput", "--profile"], "--profile"),
+        (&["render", "--count", "3"], "--out"),
+        (&["render", "--out", "x"], "--count"),
+        (&["render", "--count", "3", "--out", "x", "--raw"], "--raw"),
+        (&["render", "--count", "0", "--raw"], "a split has"),
+        (&["render", "--count", "2", "--start", "99999999", "--raw"], "a split has"),
+        (&["render", "--count", "2", "--raw", "--split", "mine"], "calibration"),
         (&["study"], "--pair"),
         (&["study", "--pair", "one.safetensors", "--data", ".", "--out", "out"], "FLOAT,INT8"),
         (&["study", "--pair", "a,b", "--data", ".", "--out", "out", "--labels", "guess"], "wnids"),
@@ -56,7 +62,7 @@ fn an_unknown_instruction_set_in_the_environment_lists_the_choices() {
 #[test]
 fn help_and_version() {
     let folder = tempfile::tempdir().unwrap();
-    for command in ["infer", "cam", "inspect", "study", "bench", "doctor"] {
+    for command in ["infer", "cam", "inspect", "study", "bench", "render", "doctor"] {
         assert!(ok(folder.path(), &["--help"]).0.contains(command));
         assert!(ok(folder.path(), &[command, "--help"]).0.contains("Usage: quantlens"));
     }

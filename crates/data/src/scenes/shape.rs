@@ -51,8 +51,7 @@ pub struct Field(Vec<f32>);
 impl Field {
     /// The field of a shape; computed when first asked for.
     pub fn of(shape: Shape) -> &'static Self {
-        const NONE: OnceLock<Field> = OnceLock::new();
-        static FIELDS: [OnceLock<Field>; 14] = [NONE; 14];
+        static FIELDS: [OnceLock<Field>; 14] = [const { OnceLock::new() }; 14];
         FIELDS[shape as usize].get_or_init(|| Self::compute(shape))
     }
 
