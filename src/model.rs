@@ -27,6 +27,8 @@ pub struct Options {
     pub isa: Option<Isa>,
     /// Layer whose activations are explained; the file's `cam_layer` where absent.
     pub layer: Option<String>,
+    /// Whether a run may start from that layer ([`Session::run_from`]), as AblationCAM's do.
+    pub layer_entry: bool,
     /// Further layers whose outputs are kept by a run.
     pub taps: Vec<String>,
 }
@@ -40,6 +42,7 @@ impl Default for Options {
             threads: 1,
             isa: None,
             layer: None,
+            layer_entry: false,
             taps: Vec::new(),
         }
     }
@@ -74,6 +77,9 @@ impl Options {
         }
         for name in self.taps.iter().chain([&layer]) {
             plan = plan.tap(name);
+        }
+        if self.layer_entry {
+            plan = plan.entry(&layer);
         }
         let plan = plan.build()?;
         Ok(Model { metadata, network, plan, preprocess, layer, idle: Mutex::new(Vec::new()) })

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use quantlens::Isa;
-use quantlens_data::{Decoder, Format, Labels};
+use quantlens_data::{BBox, Decoder, Format, Labels};
 use quantlens_study::Shard;
 use quantlens_xai::{Baseline, SignPolicy, Threshold};
+
+use crate::parse::{
+    parse_baseline, parse_bbox, parse_count, parse_isa, parse_out, parse_seconds, parse_shard, parse_signs, parse_size, parse_svg, parse_threads, parse_threshold,
+};
 
 const ABOUT: &str = "Runs torchvision's CNNs in f32 and int8, exact to PyTorch, and shows where quantization changes \
                      what they look at";
@@ -144,7 +148,8 @@ two disagree in sign.
 Examples:
   quantlens cam                                   the untrained demo pair on a generated image
   quantlens cam f32.safetensors int8.safetensors cat.jpg --out maps
-  quantlens cam f32.safetensors int8.safetensors photos --maps --json > cams.json"
+  quantlens cam f32.safetensors int8.safetensors photos --maps --json > cams.json
+  quantlens cam f32.safetensors int8.safetensors cat.jpg --method ablationcam --box --truth 40,60,310,290"
 )]
 pub struct CamArgs {
     /// The float model, its int8 twin, then JPEG or PNG files or folders of them. Without models: the demo pair, which
@@ -157,9 +162,23 @@ pub struct CamArgs {
     /// Layer whose output is explained [default: each model's last convolutional block]
     #[arg(long, value_name = "LAYER")]
     pub layer: Option<String>,
-    /// How the map's sign is chosen: mean, lapack, peak or random:SEED
+    /// How the map is made
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    pub method: MethodName,
+    /// Class that ScoreCAM and AblationCAM explain, counted from 0 [default: the most probable of each network]
+    #[arg(long, value_name = "INDEX")]
+    pub class: Option<usize>,
+    /// How EigenCAM's sign is chosen: mean, lapack, peak or random:SEED
     #[arg(long, value_name = "POLICY", default_value = "mean", value_parser = parse_signs)]
     pub signs: SignPolicy,
+    /// Draw the box that each map predicts: around the largest contour above this share of the map's maximum, or above
+    /// Otsu's threshold (otsu) [default: 0.2]
+    #[arg(long = "box", value_name = "THRESHOLD", num_args = 0..=1, require_equals = true, default_missing_value = "0.2",
+          value_parser = parse_threshold)]
+    pub boxes: Option<Threshold>,
+    /// Draw a true box, given in the picture's own pixels, and print how well the predicted ones meet it; may be repeated
+    #[arg(long, value_name = "X0,Y0,X1,Y1", requires = "boxes", value_parser = parse_bbox)]
+    pub truth: Vec<BBox>,
     /// Also write each map alone as a grey PNG
     #[arg(long)]
     pub maps: bool,
@@ -178,6 +197,21 @@ pub struct CamArgs {
     /// Image options.
     #[command(flatten)]
     pub image: ImageArgs,
+}
+
+/// Methods that make a map.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum MethodName {
+    /// The activation's first principal component: one forward pass
+    #[default]
+    #[value(name = "eigencam")]
+    EigenCam,
+    /// Channels weighted by what the network makes of the input they show: a forward pass each
+    #[value(name = "scorecam")]
+    ScoreCam,
+    /// Channels weighted by what the network loses without them: a pass from the layer on each
+    #[value(name = "ablationcam")]
+    AblationCam,
 }
 
 /// `quantlens inspect`.
@@ -484,71 +518,6 @@ pub fn usage(subcommand: &str, message: impl std::fmt::Display) -> anyhow::Error
         Some(command) => command.error(ErrorKind::ValueValidation, message).into(),
         None => cli.error(ErrorKind::ValueValidation, message).into(),
     }
-}
-
-fn parse_isa(text: &str) -> Result<Isa, String> {
-    Isa::parse(text).map_err(|e| e.to_string())
-}
-
-/// A number of threads.
-pub fn parse_threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 1..=1024) => Ok(n),
-        _ => Err("a number from 1 to 1024 is needed".into()),
-    }
-}
-
-fn parse_count(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "a number of at least 1 is needed".into())
-}
-
-fn parse_seconds(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|s| (0.001..=86400.0).contains(s)).ok_or_else(|| "0.001 to 86400 is needed".into())
-}
-
-fn parse_svg(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    let svg = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("svg"));
-    if svg { Ok(path) } else { Err("the file name must end in .svg".into()) }
-}
-
-/// 1/4 is the first share, which the study counts from 0.
-fn parse_shard(text: &str) -> Result<Shard, String> {
-    let numbers = text.split_once('/').and_then(|(k, n)| Some((k.parse::<u64>().ok()?, n.parse::<u64>().ok()?)));
-    match numbers {
-        Some((k, count)) if k >= 1 && k <= count => Ok(Shard { index: k - 1, count }),
-        _ => Err("K/N is needed, with K from 1 to N".into()),
-    }
-}
-
-fn parse_size(text: &str) -> Result<[usize; 2], String> {
-    let side = |s: &str| s.parse().ok().filter(|n| (8..=4096).contains(n));
-    let size = match text.split_once(['x', 'X']) {
-        None => side(text).map(|n| [n, n]),
-        Some((h, w)) => side(h).zip(side(w)).map(|(h, w)| [h, w]),
-    };
-    size.ok_or_else(|| "a size from 8 to 4096, or HEIGHTxWIDTH, is needed".into())
-}
-
-fn parse_out(text: &str) -> Result<OutFile, String> {
-    let path = PathBuf::from(text);
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("json") => Ok(OutFile { path, json: true }),
-        Some("safetensors") => Ok(OutFile { path, json: false }),
-        _ => Err("the file name must end in .safetensors or .json".into()),
-    }
-}
-
-fn parse_baseline(text: &str) -> Result<Baseline, String> {
-    text.parse().map_err(|e: quantlens_xai::Error| e.to_string())
-}
-
-fn parse_threshold(text: &str) -> Result<Threshold, String> {
-    text.parse().map_err(|e: quantlens_xai::Error| e.to_string())
-}
-
-fn parse_signs(text: &str) -> Result<SignPolicy, String> {
-    text.parse().map_err(|e: quantlens_xai::Error| e.to_string())
 }
 
 impl ImageArgs {

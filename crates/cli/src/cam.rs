@@ -2,18 +2,18 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use image::ImageEncoder;
-use image::codecs::png::PngEncoder;
+use clap::ValueEnum;
 use quantlens::{DecodeOptions, Model, Options, PairDifference, Precision, RgbImage};
-use quantlens_xai::{EigenCam, cam_map, grey, overlay};
+use quantlens_xai::{BoxOptions, Localizer, Threshold, best_iou, grey, overlay};
 use serde::Serialize;
 
-use crate::args::{self, CamArgs};
+use crate::args::{self, CamArgs, MethodName};
+use crate::draw::{self, rectangle, side_by_side, write_png};
+use crate::explain::{Found, Look, Side, look};
 use crate::inputs::{self, Input};
-use crate::labels::{self, Guess};
 use crate::{models, output};
 
 /// The JSON document.
@@ -21,6 +21,7 @@ use crate::{models, output};
 struct Document<'a> {
     quantlens: &'static str,
     untrained: bool,
+    method: String,
     signs: String,
     images: &'a [Report],
 }
@@ -35,32 +36,17 @@ struct Report {
     networks: [Side; 2],
     /// RMSE of the two maps as grey pictures, 0 to 255.
     rmse: f64,
-    /// The same after turning one map's sign where the two disagree.
-    rmse_aligned: f64,
-    /// Whether they disagree in sign.
-    flipped: bool,
+    /// The same after turning one map's sign where the two disagree; none where a method knows its sign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rmse_aligned: Option<f64>,
+    /// Whether they disagree in sign, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flipped: Option<bool>,
+    /// The true boxes in the network's input: left, top, right, bottom.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    truths: Vec<[f64; 4]>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     maps: Vec<PathBuf>,
-}
-
-/// One network's part.
-#[derive(Debug, Serialize)]
-struct Side {
-    precision: String,
-    layer: String,
-    /// Height and width of the layer's map.
-    map: [usize; 2],
-    predictions: Vec<Guess>,
-}
-
-/// One network's result on a picture.
-struct Look {
-    side: Side,
-    eigen: EigenCam,
-    /// Its projection with the sign chosen.
-    p: Vec<f32>,
-    /// The map at input size, 0 to 1.
-    map: Vec<f32>,
 }
 
 /// Runs the subcommand.
@@ -70,9 +56,16 @@ pub fn run(args: &CamArgs) -> Result<()> {
     let inputs = inputs::expand(&images)?;
     let threads = models::threads(&args.engine);
     let single = inputs.len() == 1;
-    let per_run = if single { threads } else { 1 };
+    if !args.truth.is_empty() && !single {
+        return Err(args::usage("cam", "--truth is of one picture; more than one was given"));
+    }
+    // Methods of many runs have a network a thread instead of many threads a run.
+    let many_runs = args.method != MethodName::EigenCam;
+    let workers = if single && many_runs { threads } else { 1 };
+    let per_run = if single && !many_runs { threads } else { 1 };
     let options = Options {
         layer: args.layer.clone(),
+        layer_entry: args.method == MethodName::AblationCam,
         ..models::options(&args.engine, args.network.as_deref(), args.image.stretch, per_run)?
     };
     let models = load_pair(&pair, &options)?;
@@ -80,7 +73,7 @@ pub fn run(args: &CamArgs) -> Result<()> {
     let stems = stems(&inputs);
     let progress = output::progress(inputs.len(), "images");
     let reports = inputs::parallel(inputs.len(), if single { 1 } else { threads }, |i| {
-        let report = explain(args, &models, &inputs[i], &stems[i], &decode);
+        let report = explain(args, &models, &inputs[i], &stems[i], &decode, workers);
         progress.inc(1);
         report.with_context(|| inputs[i].label())
     })?;
@@ -144,18 +137,39 @@ fn stems(inputs: &[Input]) -> Vec<String> {
 }
 
 /// Both maps of a picture, and its files.
-fn explain(args: &CamArgs, pair: &[Model; 2], input: &Input, stem: &str, decode: &DecodeOptions) -> Result<Report> {
+fn explain(
+    args: &CamArgs,
+    pair: &[Model; 2],
+    input: &Input,
+    stem: &str,
+    decode: &DecodeOptions,
+    workers: usize,
+) -> Result<Report> {
     let image = input.read(decode)?;
-    let [a, b] = [look(args, &pair[0], &image, input)?, look(args, &pair[1], &image, input)?];
-    if [a.eigen.h, a.eigen.w] != [b.eigen.h, b.eigen.w] {
-        bail!("maps of {:?} and {:?} cannot be compared: choose one layer with --layer", a.side.map, b.side.map);
+    let label = input.label();
+    let mut looks = [look(args, &pair[0], &image, &label, workers)?, look(args, &pair[1], &image, &label, workers)?];
+    let [a, b] = &looks;
+    if a.size != b.size {
+        bail!("maps of {:?} and {:?} cannot be compared: choose one layer with --layer", a.size, b.size);
     }
-    let [h, w] = pair[0].preprocess().crop;
-    let difference = PairDifference::compute(&a.p, &b.p, a.eigen.h, a.eigen.w, [h, w]);
-    let shown = pair[0].preprocess().rgb(&image);
-    let panels = [shown.as_raw().clone(), overlay(shown.as_raw(), &a.map), overlay(shown.as_raw(), &b.map)];
+    let preprocess = pair[0].preprocess();
+    let [h, w] = preprocess.crop;
+    let difference = PairDifference::compute(&a.p, &b.p, a.size[0], a.size[1], [h, w]);
+    let truths: Vec<[f64; 4]> = args
+        .truth
+        .iter()
+        .filter_map(|bbox| preprocess.map_box(*bbox, image.width(), image.height()))
+        .map(|b| [b.x0, b.y0, b.x1, b.y1])
+        .collect();
+    if let Some(threshold) = args.boxes {
+        for look in &mut looks {
+            look.side.found = predicted(look, [h, w], threshold, &truths)?;
+        }
+    }
+    let [a, b] = looks;
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let file = args.out.join(format!("{stem}.cam.png"));
+    let panels = panels(&preprocess.rgb(&image), [&a, &b], &truths);
     write_png(&file, &side_by_side(&panels, w), [3 * w, h], image::ExtendedColorType::Rgb8)?;
     let mut maps = Vec::new();
     if args.maps {
@@ -165,57 +179,70 @@ fn explain(args: &CamArgs, pair: &[Model; 2], input: &Input, stem: &str, decode:
             maps.push(path);
         }
     }
+    let signed = args.method == MethodName::EigenCam;
     Ok(Report {
-        image: input.label(),
+        image: label,
         file,
         networks: [a.side, b.side],
         rmse: difference.rmse,
-        rmse_aligned: difference.rmse_aligned,
-        flipped: difference.flipped,
+        rmse_aligned: signed.then_some(difference.rmse_aligned),
+        flipped: signed.then_some(difference.flipped),
+        truths,
         maps,
     })
 }
 
-fn look(args: &CamArgs, model: &Model, image: &RgbImage, input: &Input) -> Result<Look> {
-    let (eigen, predictions) = model.run(&model.input(image), |session| {
-        (model.eigen_cam(session), labels::guesses(model, session.logits(), args.top))
-    })?;
-    let eigen = eigen?;
-    let [h, w] = model.preprocess().crop;
-    // Of the random policy each network draws its own coin.
-    let p = eigen.signed(args.signs, &format!("{}/{:?}", input.label(), model.network().precision))?;
-    let map = cam_map(&p, eigen.h, eigen.w, h, w);
-    let layer = model.layer().to_string();
-    let side = Side { precision: models::precision(model), layer, map: [eigen.h, eigen.w], predictions };
-    Ok(Look { side, eigen, p, map })
+/// The box of a map; none where nothing lies above the threshold.
+fn predicted(look: &Look, [h, w]: [usize; 2], threshold: Threshold, truths: &[[f64; 4]]) -> Result<Option<Found>> {
+    let grey = grey(&look.map);
+    let found = Localizer::new(h, w, BoxOptions::default())?.predict(&grey, threshold.level(&grey));
+    Ok(found.map(|b| Found { edges: b.edges(), iou: best_iou(b, truths) }))
 }
 
-/// RGB panels of width `w` joined row by row.
-fn side_by_side(panels: &[Vec<u8>; 3], w: usize) -> Vec<u8> {
-    let rows = panels[0].len() / (3 * w);
-    (0..rows).flat_map(|y| panels.iter().flat_map(move |p| &p[3 * w * y..3 * w * (y + 1)])).copied().collect()
-}
-
-fn write_png(path: &Path, pixels: &[u8], [w, h]: [usize; 2], color: image::ExtendedColorType) -> Result<()> {
-    output::write_file(path, |f| Ok(PngEncoder::new(f).write_image(pixels, w as u32, h as u32, color)?))
+/// The picture with its true boxes, and on it each map with its predicted box.
+fn panels(shown: &RgbImage, looks: [&Look; 2], truths: &[[f64; 4]]) -> [Vec<u8>; 3] {
+    let w = shown.width() as usize;
+    let mut picture = shown.as_raw().clone();
+    for truth in truths {
+        // Inside the picture, as `map_box` leaves it.
+        rectangle(&mut picture, w, truth.map(|v| v as u32), draw::TRUE);
+    }
+    let [a, b] = looks.map(|look| {
+        let mut panel = overlay(shown.as_raw(), &look.map);
+        if let Some(found) = &look.side.found {
+            rectangle(&mut panel, w, found.edges, draw::PREDICTED);
+        }
+        panel
+    });
+    [picture, a, b]
 }
 
 fn print(args: &CamArgs, reports: &[Report], untrained: bool) -> Result<()> {
+    let method = args.method.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string());
     if args.json {
         let (quantlens, signs) = (env!("CARGO_PKG_VERSION"), args.signs.to_string());
-        return output::print_json(&Document { quantlens, untrained, signs, images: reports });
+        return output::print_json(&Document { quantlens, untrained, method, signs, images: reports });
     }
     let mut text = String::new();
     for report in reports {
         text += &format!("{}\n", report.image);
         for side in &report.networks {
-            let best = side.predictions.iter().map(|g| format!("    {}\n", g.line()));
             text += &format!("  {} at {}, map {}x{}\n", side.precision, side.layer, side.map[0], side.map[1]);
-            text.extend(best);
+            text += &format!("    {method}: {}\n", side.cost);
+            text.extend(side.found.iter().map(box_line));
+            text.extend(side.predictions.iter().map(|g| format!("    {}\n", g.line())));
         }
-        let flipped = if report.flipped { "yes" } else { "no" };
-        text += &format!("  RMSE {:.2}, aligned {:.2}, flipped: {flipped}\n", report.rmse, report.rmse_aligned);
-        text += &format!("  {}: image | f32 map | int8 map\n", report.file.display());
+        text += &format!("  RMSE {:.2}", report.rmse);
+        if let (Some(aligned), Some(flipped)) = (report.rmse_aligned, report.flipped) {
+            text += &format!(", aligned {aligned:.2}, flipped: {}", if flipped { "yes" } else { "no" });
+        }
+        text += &format!("\n  {}: image | f32 map | int8 map\n", report.file.display());
     }
     output::print(&text)
+}
+
+fn box_line(found: &Found) -> String {
+    let [x0, y0, x1, y1] = found.edges;
+    let iou = found.iou.map_or_else(String::new, |iou| format!(", IoU {iou:.3}"));
+    format!("    box {x0},{y0} to {x1},{y1}{iou}\n")
 }

@@ -177,6 +177,23 @@ impl Tensor {
         Tensor { shape: self.shape.clone(), layout: self.layout, data: Data::F32(values), quant: None }
     }
 
+    /// f32 values as u8 with this scale and zero point, clamp(round(x * (1 / scale)) + zero_point, 0, 255), halves to the
+    /// even number: PyTorch's `quantize_per_tensor`, and what a network's input stub does. NaN becomes 0.
+    ///
+    /// # Errors
+    /// [`Error::DType`] for another type, [`Error::Quant`] for a scale that is not positive or a zero point outside 0 to
+    /// 255.
+    pub fn quantize(&self, scale: f32, zero_point: i32) -> Result<Tensor, Error> {
+        let inverse = 1.0 / scale;
+        let (low, high) = (-zero_point as f32, (255 - zero_point) as f32);
+        // `as` maps NaN to 0.
+        let q = |x: &f32| ((x * inverse).clamp(low, high).round_ties_even() + zero_point as f32) as u8;
+        let quant = Quant::PerTensor { scale, zero_point };
+        quant.check(DType::U8, &self.shape)?;
+        let data = self.as_f32()?.iter().map(q).collect::<Vec<_>>().into();
+        Tensor { shape: self.shape.clone(), layout: self.layout, data, quant: None }.with_quant(quant)
+    }
+
     /// The same values stored as f16, rounded to nearest even.
     pub fn to_f16(&self) -> Tensor {
         let values: Vec<f16> = self.to_f32().into_iter().map(f16::from_f32).collect();
@@ -249,6 +266,16 @@ mod tests {
         assert_eq!(nchw.dequantize().as_f32().unwrap(), [1.0, 2.0, 20.0, 30.0]);
         let nhwc = nchw.to_layout(Layout::Nhwc).unwrap();
         assert_eq!(nhwc.dequantize().as_f32().unwrap(), [1.0, 20.0, 2.0, 30.0]);
+    }
+
+    #[test]
+    fn quantizing_rounds_halves_to_even_and_saturates() {
+        let t = Tensor::new(vec![0.25f32, 0.75, -0.25, 100.0, -100.0, f32::NAN, 0.0], [7], Layout::RowMajor).unwrap();
+        let q = t.quantize(0.5, 10).unwrap();
+        assert_eq!(q.as_u8().unwrap(), [10, 12, 10, 210, 0, 0, 10]);
+        assert_eq!(t.quantize(0.25, 10).unwrap().as_u8().unwrap()[3], 255);
+        assert_eq!(q.dequantize().as_f32().unwrap()[..4], [0.0, 1.0, 0.0, 100.0]);
+        assert!(t.quantize(0.0, 0).is_err() && t.quantize(1.0, 256).is_err() && q.quantize(1.0, 0).is_err());
     }
 
     #[test]

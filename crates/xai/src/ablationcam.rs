@@ -5,6 +5,7 @@ use quantlens_tensor::{Data, Layout, Quant, Tensor};
 
 use crate::Error;
 use crate::channelcam::{ChannelCam, Rows, check_scores};
+use crate::spread::spread;
 
 /// AblationCAM of one image: its runs, and what follows from their scores.
 ///
@@ -24,8 +25,7 @@ use crate::channelcam::{ChannelCam, Rows, check_scores};
 /// let cam = AblationCam::new(&activation)?;
 /// // The rest of a network stands here; its output for the class is the sum of the activation.
 /// let logit = |t: &Tensor| Ok::<f32, quantlens_xai::Error>(t.as_f32()?.iter().sum());
-/// let mut ablated = cam.ablated(&activation)?;
-/// let scores = (0..cam.runs()).map(|run| logit(ablated.activation(run))).collect::<Result<Vec<_>, _>>()?;
+/// let scores = cam.scores(&activation, &mut [logit, logit])?; // two "networks", a thread each
 /// assert_eq!(cam.finish(&scores)?.weights, [0.5, 0.5]);
 /// # Ok::<(), quantlens_xai::Error>(())
 /// ```
@@ -72,6 +72,24 @@ impl AblationCam {
             activation.as_f32()?;
         }
         Ok(AblatedActivation { cam: self, activation, current: activation.clone(), gone: None })
+    }
+
+    /// The class's logit in each run. Each scorer is the rest of a network (and has a thread of its own): it is given an
+    /// activation of the layer and returns the logit.
+    ///
+    /// # Errors
+    /// What a scorer returns, as [`AblationCam::ablated`], and [`Error::Length`] without scorers.
+    pub fn scores<S, E>(&self, activation: &Tensor, scorers: &mut [S]) -> Result<Vec<f32>, E>
+    where
+        S: FnMut(&Tensor) -> Result<f32, E> + Send,
+        E: Send + From<Error>,
+    {
+        spread(
+            self.runs(),
+            scorers,
+            || self.ablated(activation),
+            |ablated, scorer, run| scorer(ablated.activation(run)),
+        )
     }
 
     /// The result, from the class's logit in each run.

@@ -24,8 +24,10 @@ pub enum Error {
     },
     /// Unknown name of a sign policy.
     UnknownPolicy(String),
-    /// A threshold that is neither `otsu` nor a number from 0 to 1, or a sweep's step out of range.
+    /// A threshold that is neither `otsu` nor a number from 0 to 1.
     UnknownThreshold(String),
+    /// A sweep's step that is not from 0.00001 to 1.
+    SweepStep(f64),
     /// Unknown name of a baseline.
     UnknownBaseline(String),
     /// Two images of a walk differ in type, shape, layout or quantization.
@@ -73,10 +75,11 @@ impl fmt::Display for Error {
             Self::UnknownPolicy(name) => {
                 write!(f, "unknown sign policy {name:?}: choose lapack, mean, peak, or random:SEED")
             }
+            Self::SweepStep(step) => write!(f, "a sweep's step must be from 0.00001 to 1, found {step}"),
             Self::UnknownThreshold(text) => {
                 write!(
                     f,
-                    "unknown threshold {text:?}: choose otsu, or a number from 0 to 1 (a sweep's step from 0.00001)"
+                    "unknown threshold {text:?}: choose otsu, or a number from 0 to 1"
                 )
             }
             Self::UnknownBaseline(name) => {

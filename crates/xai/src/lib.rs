@@ -20,6 +20,7 @@ mod perturbation;
 mod random;
 mod scorecam;
 mod sign;
+mod spread;
 mod stats;
 
 pub use ablationcam::{AblatedActivation, AblationCam};

@@ -5,6 +5,7 @@ use quantlens_tensor::{Layout, Tensor};
 
 use crate::Error;
 use crate::channelcam::{ChannelCam, Rows, check_scores};
+use crate::spread::spread;
 
 /// ScoreCAM of one image: its runs, and what follows from their scores.
 ///
@@ -12,7 +13,8 @@ use crate::channelcam::{ChannelCam, Rows, check_scores};
 /// the class (logits) become weights by a softmax over channels. Channels that are constant all give the same blank
 /// input, which is run once.
 ///
-/// The runs can be made in any order and on any number of threads, a [`MaskedInput`] each:
+/// The runs can be made in any order: [`ScoreCam::scores`] spreads them over networks, [`ScoreCam::masked`] gives them one
+/// by one.
 ///
 /// ```
 /// use quantlens_tensor::{Layout, Tensor};
@@ -23,8 +25,7 @@ use crate::channelcam::{ChannelCam, Rows, check_scores};
 /// let cam = ScoreCam::new(&activation, &input)?;
 /// // A network stands here; its output for the class is the sum of the input.
 /// let logit = |t: &Tensor| Ok::<f32, quantlens_xai::Error>(t.as_f32()?.iter().sum());
-/// let mut masked = cam.masked(&input)?;
-/// let scores = (0..cam.runs()).map(|run| logit(masked.input(run))).collect::<Result<Vec<_>, _>>()?;
+/// let scores = cam.scores(&input, &mut [logit, logit])?; // two "networks", a thread each
 /// assert_eq!(cam.finish(&scores)?.weights.len(), 2);
 /// # Ok::<(), quantlens_xai::Error>(())
 /// ```
@@ -96,6 +97,19 @@ impl ScoreCam {
             return Err(Error::Shape { found: input.shape().to_string() });
         }
         Ok(MaskedInput { cam: self, input, current: input.clone(), mask: vec![0.0; h * w] })
+    }
+
+    /// The class's logit in each run. Each scorer is a network (and has a thread of its own): it is given an input and
+    /// returns the logit.
+    ///
+    /// # Errors
+    /// What a scorer returns, as [`ScoreCam::masked`], and [`Error::Length`] without scorers.
+    pub fn scores<S, E>(&self, input: &Tensor, scorers: &mut [S]) -> Result<Vec<f32>, E>
+    where
+        S: FnMut(&Tensor) -> Result<f32, E> + Send,
+        E: Send + From<Error>,
+    {
+        spread(self.runs(), scorers, || self.masked(input), |masked, scorer, run| scorer(masked.input(run)))
     }
 
     /// The result, from the class's logit in each run.

@@ -130,16 +130,15 @@ fn maps_match_pytorch_grad_cam() {
         let cam = ScoreCam::new(&activation, &image).unwrap();
         // Ten channels, of which one is dead and has the blank run.
         assert_eq!(cam.runs(), 10);
-        let mut masked = cam.masked(&image).unwrap();
-        let score = |run| net.logit(&net.activation(masked.input(run)), class);
-        let scores: Vec<f32> = (0..cam.runs()).map(score).collect::<Result<_, _>>().unwrap();
+        let score = |input: &Tensor| net.logit(&net.activation(input), class);
+        let scores = cam.scores(&image, &mut [score, score, score]).unwrap();
         check(&cam.finish(&scores).unwrap(), block, "score", [h, w]);
 
         let cam = AblationCam::new(&activation).unwrap();
         assert_eq!(cam.runs(), 10);
-        let mut ablated = cam.ablated(&activation).unwrap();
-        let score = |run| net.logit(ablated.activation(run), class);
-        let scores: Vec<f32> = (0..cam.runs()).map(score).collect::<Result<_, _>>().unwrap();
+        let score = |activation: &Tensor| net.logit(activation, class);
+        let scores = cam.scores(&activation, &mut [score]).unwrap();
+        assert_eq!(scores, cam.scores(&activation, &mut [score, score]).unwrap());
         check(&cam.finish(&scores).unwrap(), block, "ablation", [h, w]);
     }
 }

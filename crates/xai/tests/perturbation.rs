@@ -74,12 +74,9 @@ impl Golden {
         Ok(probabilities[target] as f32)
     }
 
-    /// As torch's `quantize_per_tensor`, in the engine's layout.
+    /// In the engine's layout.
     fn quantize(&self, image: &Tensor) -> Tensor {
-        let inverse = 1.0 / self.scale;
-        let q = |x: &f32| ((x * inverse).round_ties_even() as i32 + self.zero_point).clamp(0, 255) as u8;
-        let q: Vec<u8> = image.as_f32().unwrap().iter().map(q).collect();
-        Tensor::new(q, image.shape().clone(), Layout::Nchw).unwrap().to_layout(Layout::Nhwc).unwrap()
+        image.to_layout(Layout::Nhwc).unwrap().quantize(self.scale, self.zero_point).unwrap()
     }
 
     fn baseline(&self, name: &str) -> Tensor {

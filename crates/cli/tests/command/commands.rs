@@ -78,6 +78,53 @@ fn cam_writes_maps_and_json() {
 }
 
 #[test]
+fn cam_counts_the_passes_of_each_method() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |method: &str, threads: &str| {
+        let args = ["cam", "--json", "--method", method, "--class", "3", "--input-size", "64", "--threads", threads];
+        let report = json(&ok(folder.path(), &args).0);
+        assert_eq!(report["method"], method);
+        report["images"][0].clone()
+    };
+    let cost = |image: &Value, side: usize, key: &str| image["networks"][side]["cost"][key].as_u64();
+    let eigen = run("eigencam", "1");
+    assert!(eigen["flipped"].is_boolean());
+    for side in [0, 1] {
+        assert_eq!((cost(&eigen, side, "forwards"), cost(&eigen, side, "class")), (Some(1), None));
+        // The float and the int8 layer have 1280 channels; those that are constant share a run.
+        for (method, key) in [("scorecam", "forwards"), ("ablationcam", "forwards_from_layer")] {
+            let [one, two] = ["1", "2"].map(|threads| run(method, threads));
+            let passes = cost(&one, side, key).unwrap();
+            assert!((100..=1281).contains(&passes), "{one}");
+            assert_eq!((cost(&one, side, "class"), cost(&two, side, key)), (Some(3), Some(passes)));
+            assert!(one["flipped"].is_null() && one["rmse"] == two["rmse"], "{one} {two}");
+        }
+    }
+}
+
+#[test]
+fn cam_draws_boxes() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["cam", "--json", "--box=otsu", "--truth", "0,0,1e3,1e3", "--input-size", "96", "--out", "maps"];
+    let report = json(&ok(folder.path(), &args).0);
+    let image = &report["images"][0];
+    assert_eq!(image["truths"], serde_json::json!([[0.0, 0.0, 96.0, 96.0]]));
+    let picture = image::open(folder.path().join("maps/demo.cam.png")).unwrap().into_rgb8();
+    assert_eq!(picture.get_pixel(0, 0).0, [0, 255, 0]);
+    for side in [0, 1] {
+        let found = &image["networks"][side]["box"];
+        let [x0, y0, x1, y1] = [0, 1, 2, 3].map(|i| found["edges"][i].as_u64().unwrap() as u32);
+        assert!(x0 <= x1 && x1 < 96 && y0 <= y1 && y1 < 96, "{found}");
+        // Of a truth of 97x97 pixels, sizes being last less first and one.
+        let share = f64::from((x1 - x0 + 1) * (y1 - y0 + 1)) / (97.0 * 97.0);
+        assert!((found["iou"].as_f64().unwrap() - share).abs() < 1e-12, "{found}");
+        for (x, y) in [(x0, y0), (x1, y0), (x0, y1), (x1, y1)] {
+            assert_eq!(picture.get_pixel(96 * (side as u32 + 1) + x, y).0, [255; 3]);
+        }
+    }
+}
+
+#[test]
 fn cam_takes_files_and_folders_and_keeps_equal_names_apart() {
     let folder = tempfile::tempdir().unwrap();
     let picture = |seed: u32| image::RgbImage::from_fn(50, 40, |x, y| image::Rgb([(x * seed) as u8, (y * 5) as u8, 9]));

@@ -63,10 +63,10 @@ pub fn threshold_level(t: f64, max: u8) -> u8 {
 /// The thresholds 0, step, 2 step, ... below 1, as `numpy.arange(0, 1, step)`; wsolevaluation sweeps 0.001.
 ///
 /// # Errors
-/// [`Error::UnknownThreshold`] for a step that is not above 0 and at most 1, or that makes more than 100,000.
+/// [`Error::SweepStep`] for a step below 0.00001 or above 1.
 pub fn threshold_sweep(step: f64) -> Result<Vec<f64>, Error> {
     if !(1e-5..=1.0).contains(&step) {
-        return Err(Error::UnknownThreshold(step.to_string()));
+        return Err(Error::SweepStep(step));
     }
     let count = (1.0 / step).ceil() as usize;
     Ok((0..count).map(|i| i as f64 * step).collect())

@@ -65,8 +65,8 @@ pub fn changed_pixels(step: usize, pixels: usize) -> usize {
 /// An input on its way from one image to another: step k shows the first [`changed_pixels`] pixels of the order as they
 /// are in the second. One copy is made at the start; each step touches the pixels that change.
 ///
-/// Inputs are f32 or u8 activations of one image, NCHW or NHWC. For an int8 network quantize both images and walk
-/// between those: quantization is by element, so the input is the same as if a float one were blended first.
+/// Inputs are f32 or u8 activations of one image, NCHW or NHWC. For an int8 network quantize both images
+/// ([`Tensor::quantize`]) and walk between those: quantization is by element, so the input is the same as if a float one were blended first.
 #[derive(Debug, Clone)]
 pub struct Walk<'a> {
     from: &'a Tensor,
