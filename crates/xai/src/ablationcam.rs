@@ -17,6 +17,9 @@ use crate::spread::spread;
 /// (Hardswish) to ten millions below the smallest, which is no activation a network knows. Here it is zero always, as in
 /// the paper.
 ///
+/// An int8 network's logits are whole steps of its last scale: what a channel takes away below half a step is seen as
+/// nothing or as a whole one, so that weights are coarser than the float network's.
+///
 /// ```
 /// use quantlens_tensor::{Layout, Tensor};
 /// use quantlens_xai::AblationCam;

@@ -77,10 +77,7 @@ impl fmt::Display for Error {
             }
             Self::SweepStep(step) => write!(f, "a sweep's step must be from 0.00001 to 1, found {step}"),
             Self::UnknownThreshold(text) => {
-                write!(
-                    f,
-                    "unknown threshold {text:?}: choose otsu, or a number from 0 to 1"
-                )
+                write!(f, "unknown threshold {text:?}: choose otsu, or a number from 0 to 1")
             }
             Self::UnknownBaseline(name) => {
                 write!(f, "unknown baseline {name:?}: choose dataset-mean, black, image-mean, blur, or noise:SEED")

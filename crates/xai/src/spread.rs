@@ -5,6 +5,9 @@ use std::thread;
 
 use crate::Error;
 
+/// Runs and what came of them.
+type Scores<E> = Vec<(usize, Result<f32, E>)>;
+
 /// Scores of the runs `0..runs`, in their order. Each scorer has a thread (one alone the caller's) and an input maker of
 /// its own; a free one takes the next run.
 ///
@@ -20,7 +23,7 @@ where
     E: Send + From<Error>,
 {
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let work = |scorer: &mut S| -> Result<Vec<(usize, Result<f32, E>)>, Error> {
+    let work = |scorer: &mut S| -> Result<Scores<E>, Error> {
         let mut input = make()?;
         let mut done = Vec::new();
         while !failed.load(Ordering::Relaxed) {
@@ -34,7 +37,7 @@ where
         }
         Ok(done)
     };
-    let done = match scorers {
+    let mut done = match scorers {
         [] => return Err(Error::Length { what: "scorers", expected: 1, found: 0 }.into()),
         [one] => work(one)?,
         many => thread::scope(|scope| {
@@ -46,7 +49,6 @@ where
             Ok::<_, Error>(all)
         })?,
     };
-    let mut done = done;
     done.sort_unstable_by_key(|(run, _)| *run);
     done.into_iter().map(|(_, score)| score).collect()
 }
