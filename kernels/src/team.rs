@@ -77,9 +77,12 @@ impl Team {
             shared.cursor.0.store(EXHAUSTED, Ordering::Relaxed);
         }
         shared.finish();
-        let other = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         shared.busy.store(false, Ordering::Release);
-        if let Some(panic) = own.err().or(other) {
+        if let Err(own) = own {
+            keep_first(&mut panic, own);
+        }
+        if let Some(panic) = panic {
             resume_unwind(panic);
         }
     }
@@ -258,7 +261,7 @@ impl Shared {
             let result = catch_unwind(AssertUnwindSafe(|| unsafe { (job.call)(self, job.task, tasks) }));
             if let Err(panic) = result {
                 self.cursor.0.store(EXHAUSTED, Ordering::Relaxed);
-                *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+                keep_first(&mut self.panic.lock().unwrap_or_else(PoisonError::into_inner), panic);
             }
             self.state.0.fetch_sub(1, Ordering::Release);
         }
@@ -304,6 +307,15 @@ impl Shared {
         } else {
             thread::yield_now();
         }
+    }
+}
+
+/// Keeps one of a job's panics for its caller. Others are forgotten, not dropped: dropping one may panic again, and a worker
+/// that unwinds from there would never leave its job.
+fn keep_first(kept: &mut Option<Box<dyn Any + Send>>, panic: Box<dyn Any + Send>) {
+    match kept {
+        None => *kept = Some(panic),
+        Some(_) => std::mem::forget(panic),
     }
 }
 
