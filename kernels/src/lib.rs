@@ -20,8 +20,10 @@
 mod aarch64;
 mod buffer;
 pub mod conv;
+mod eigen;
 mod elementwise;
 mod error;
+mod gram;
 mod isa;
 mod lut;
 mod mean;
@@ -30,11 +32,13 @@ mod peak;
 mod pool;
 mod quant;
 mod requantize;
+mod resize;
 pub mod scalar;
 mod shared;
 mod team;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod vectorize;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -43,8 +47,10 @@ pub use conv::{
     Activation, Conv2d, ConvF32, ConvF32Parts, ConvU8, ExpandDepthwiseF32, KernelInfo, KernelOp, LinearF32, LinearU8,
     kernels,
 };
+pub use eigen::TopEigen;
 pub use elementwise::{AddU8, MulU8};
 pub use error::Error;
+pub use gram::Gram;
 pub use isa::Isa;
 pub use lut::{Lut, apply_lut, lut_hardsigmoid, lut_hardswish, lut_relu, lut_requantize};
 pub use mean::{global_avg_pool_u8, mean_u8};
@@ -53,6 +59,7 @@ pub use peak::Peak;
 pub use pool::Pool2d;
 pub use quant::{Numerics, QParams, dequantize_f32, quantize_u8};
 pub use requantize::Requantize;
+pub use resize::MapResize;
 pub use scalar::channels::{channel_shuffle, concat_channels, slice_channels};
 pub use scalar::float::{
     add_f32, global_avg_pool_f32, hardsigmoid_f32, hardswish_f32, mean_f32, mul_f32, relu_f32, relu6_f32, softmax_f32,

@@ -3,4 +3,6 @@
 pub mod channels;
 pub(crate) mod conv;
 pub mod float;
+pub mod gram;
 pub mod pool;
+pub mod resize;

@@ -13,10 +13,12 @@ mod epilogue;
 mod expand_f32;
 mod gemm_f32;
 mod gemm_u8;
+pub(crate) mod gram;
 mod lanes;
 pub(crate) mod ops;
 pub(crate) mod ops_f32;
 mod peak;
+pub(crate) mod resize;
 mod tiles;
 mod winograd_f32;
 
@@ -46,4 +48,10 @@ fn exceeds_127(x: &[u8]) -> bool {
         _mm256_or_si256(any, unsafe { _mm256_loadu_si256(x.as_ptr().cast()) })
     });
     _mm256_movemask_epi8(any) != 0 || rest > 127
+}
+
+/// Runs work compiled for AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn run<W: crate::vectorize::Vectorize>(work: W) -> W::Output {
+    work.run()
 }
