@@ -2,11 +2,11 @@
 
 use quantlens_tensor::{DType, Layout, Quant, Tensor};
 
-use crate::{Error, eigen};
+use crate::{CamWorkspace, Error};
 
 /// Result of EigenCAM at a layer: the projection of the activation on its first principal component, one value a
 /// position. Everything else (sign, map, boxes) follows from it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct EigenCam {
     /// p = M v1, row-major over positions (`h * w`), in the activation's real unit. M is the activation as a matrix
     /// of positions by channels with each column's mean removed, v1 its first right singular vector. The sign of v1
@@ -27,7 +27,8 @@ pub struct EigenCam {
 }
 
 impl EigenCam {
-    /// EigenCAM of one image's activation: `[1, h, w, c]` NHWC or `[1, c, h, w]` NCHW, of any element type.
+    /// EigenCAM of one image's activation: `[1, h, w, c]` NHWC or `[1, c, h, w]` NCHW, of any element type. A
+    /// [`CamWorkspace`] does the same for many without new memory for each.
     ///
     /// NaN counts as 0, as in pytorch-grad-cam. Quantized activations are computed on the integers and scaled after:
     /// the zero point falls to the centring, so raw integers give the same map. A constant activation has p = 0.
@@ -35,23 +36,7 @@ impl EigenCam {
     /// # Errors
     /// [`Error::Shape`] for more than one image, an empty tensor or a row-major one, [`Error::NotFinite`] for infinities.
     pub fn compute(activation: &Tensor) -> Result<Self, Error> {
-        let (values, [channels, h, w]) = positions_by_channels(activation)?;
-        let (scale, zero_point) = match activation.quant() {
-            Some(Quant::PerTensor { scale, zero_point }) => (f64::from(*scale), f64::from(*zero_point)),
-            _ => (1.0, 0.0),
-        };
-        let sums = values.chunks_exact(channels).map(|row| row.iter().map(|&x| f64::from(x)).sum::<f64>());
-        let mean_activation = sums.map(|s| ((s / channels as f64 - zero_point) * scale) as f32).collect();
-        let centred = centre_columns(&values, channels);
-        let (p, eigenvalues) = project(&centred, h * w, channels)?;
-        let sign = if p[largest_magnitude(&p)] < 0.0 { -scale } else { scale };
-        let p: Vec<f32> = p.iter().map(|x| (x * sign) as f32).collect();
-        let eigenvalues = eigenvalues.map(|x| (x.max(0.0) * scale * scale) as f32);
-        if p.iter().chain(&eigenvalues).all(|x| x.is_finite()) {
-            Ok(Self { p, h, w, channels, mean_activation, eigenvalues })
-        } else {
-            Err(Error::NotFinite)
-        }
+        CamWorkspace::default().eigen_cam(activation)
     }
 
     /// Relative gap of the eigenvalues, (first - second) / first, between 0 and 1; 0 for a constant activation. The
@@ -60,11 +45,6 @@ impl EigenCam {
         let [first, second] = self.eigenvalues;
         if first > 0.0 { (first - second) / first } else { 0.0 }
     }
-}
-
-/// Index of the entry of largest magnitude, the first of equals.
-fn largest_magnitude(p: &[f64]) -> usize {
-    (0..p.len()).fold(0, |best, i| if p[i].abs() > p[best].abs() { i } else { best })
 }
 
 /// The activation as f32 rows, one a position (NaN read as 0), with channels, height and width. Integers of one scale
@@ -81,66 +61,6 @@ pub(crate) fn positions_by_channels(t: &Tensor) -> Result<(Vec<f32>, [usize; 3])
         values.iter_mut().filter(|x| x.is_nan()).for_each(|x| *x = 0.0);
     }
     Ok((values, chw))
-}
-
-/// f64 rows with each column's mean removed.
-fn centre_columns(values: &[f32], channels: usize) -> Vec<f64> {
-    let mut means = vec![0f64; channels];
-    for row in values.chunks_exact(channels) {
-        means.iter_mut().zip(row).for_each(|(m, &x)| *m += f64::from(x));
-    }
-    let positions = (values.len() / channels) as f64;
-    means.iter_mut().for_each(|m| *m /= positions);
-    let rows = values.chunks_exact(channels);
-    rows.flat_map(|row| row.iter().zip(&means).map(|(&x, m)| f64::from(x) - m)).collect()
-}
-
-/// M v1 and the first two eigenvalues, from the Gram matrix of M's shorter side.
-fn project(m: &[f64], positions: usize, channels: usize) -> Result<(Vec<f64>, [f64; 2]), Error> {
-    let (mut gram, n) = if positions <= channels {
-        (gram(m, positions, channels), positions)
-    } else {
-        let columns: Vec<f64> = (0..channels).flat_map(|c| (0..positions).map(move |i| m[i * channels + c])).collect();
-        (gram(&columns, channels, positions), channels)
-    };
-    if gram.iter().any(|x| !x.is_finite()) {
-        return Err(Error::NotFinite);
-    }
-    let top = eigen::top(&mut gram, n);
-    let p = if positions <= channels {
-        // M v1 = s1 u1, and u1 is the eigenvector of M M'.
-        let s1 = top.values[0].max(0.0).sqrt();
-        top.vector.iter().map(|u| s1 * u).collect()
-    } else {
-        m.chunks_exact(channels).map(|row| dot(row, &top.vector)).collect()
-    };
-    Ok((p, top.values))
-}
-
-/// A A' of a row-major `n` by `k` matrix.
-fn gram(a: &[f64], n: usize, k: usize) -> Vec<f64> {
-    let mut g = vec![0.0; n * n];
-    for i in 0..n {
-        for j in 0..=i {
-            let value = dot(&a[i * k..(i + 1) * k], &a[j * k..(j + 1) * k]);
-            g[i * n + j] = value;
-            g[j * n + i] = value;
-        }
-    }
-    g
-}
-
-/// Dot product in eight interleaved sums (a fixed order that vectorizes).
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (blocks_a, blocks_b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let tail: f64 = blocks_a.remainder().iter().zip(blocks_b.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in blocks_a.zip(blocks_b) {
-        for lane in 0..8 {
-            sums[lane] += x[lane] * y[lane];
-        }
-    }
-    sums.iter().sum::<f64>() + tail
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub enum Error {
     },
     /// The tensor has the wrong layout or type.
     Tensor(quantlens_tensor::Error),
+    /// An instruction set that this machine lacks.
+    Kernels(quantlens_kernels::Error),
     /// An activation is infinite, or so large that its square is.
     NotFinite,
     /// The policy `lapack` was asked for a matrix whose LAPACK sign is not known.
@@ -64,6 +66,7 @@ impl fmt::Display for Error {
                 write!(f, "expected the activation of one image, [1, c, h, w] or [1, h, w, c], found shape {found}")
             }
             Self::Tensor(e) => write!(f, "activation: {e}"),
+            Self::Kernels(e) => e.fmt(f),
             Self::NotFinite => {
                 f.write_str("activation or score has infinite or overflowing values: its map is not defined")
             }
@@ -105,5 +108,11 @@ impl std::error::Error for Error {}
 impl From<quantlens_tensor::Error> for Error {
     fn from(e: quantlens_tensor::Error) -> Self {
         Self::Tensor(e)
+    }
+}
+
+impl From<quantlens_kernels::Error> for Error {
+    fn from(e: quantlens_kernels::Error) -> Self {
+        Self::Kernels(e)
     }
 }

@@ -9,7 +9,6 @@
 mod ablationcam;
 mod channelcam;
 mod colormap;
-mod eigen;
 mod eigencam;
 mod error;
 mod histogram;
@@ -22,6 +21,7 @@ mod scorecam;
 mod sign;
 mod spread;
 mod stats;
+mod workspace;
 
 pub use ablationcam::{AblatedActivation, AblationCam};
 pub use channelcam::ChannelCam;
@@ -33,7 +33,7 @@ pub use localization::{
     BoxAccuracy, BoxEdge, BoxOptions, BoxRule, IouCurve, LocalizationTally, Localizer, PixelBox, SweepBest, Threshold,
     best_iou, iou, otsu, threshold_level, threshold_sweep,
 };
-pub use map::{cam_map, grey, resize_bilinear, rmse};
+pub use map::{cam_map, grey, rmse};
 pub use pair::PairDifference;
 pub use perturbation::{
     Baseline, Curve, CurveBand, DeletionInsertion, Known, Normalization, Perturbation, STEPS, Walk, changed_pixels,
@@ -42,3 +42,4 @@ pub use perturbation::{
 pub use scorecam::{MaskedInput, ScoreCam};
 pub use sign::{SignPolicy, covariance};
 pub use stats::ActivationStats;
+pub use workspace::{Activation, CamWorkspace, Values};

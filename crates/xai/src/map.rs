@@ -1,6 +1,8 @@
 //! From the projection at the layer's size to the map at input size, as pytorch-grad-cam's `scale_cam_image` makes it
 //! with `cv2.resize`, and the 8-bit picture that RMSE and boxes are taken from.
 
+use crate::CamWorkspace;
+
 /// The map of a signed projection at input size, 0 to 1, row-major `out_h * out_w`.
 ///
 /// max(p, 0); (x - min) / (1e-7 + max); bilinear resize; the same normalization once more (the resize of a small map
@@ -10,55 +12,9 @@
 /// # Panics
 /// If `p` has other than `h * w` values or a size is zero.
 pub fn cam_map(p: &[f32], h: usize, w: usize, out_h: usize, out_w: usize) -> Vec<f32> {
-    let mut small: Vec<f32> = p.iter().map(|x| x.max(0.0)).collect();
-    normalize(&mut small);
-    let mut map = resize_bilinear(&small, h, w, out_h, out_w);
-    map.iter_mut().for_each(|x| *x = x.max(0.0));
-    normalize(&mut map);
+    let mut map = Vec::new();
+    CamWorkspace::default().map(p, [h, w], [out_h, out_w], &mut map);
     map
-}
-
-/// x = (x - min) / (1e-7 + max(x - min)).
-fn normalize(map: &mut [f32]) {
-    let min = map.iter().copied().fold(f32::INFINITY, f32::min);
-    map.iter_mut().for_each(|x| *x -= min);
-    let max = map.iter().copied().fold(0.0, f32::max);
-    map.iter_mut().for_each(|x| *x /= 1e-7 + max);
-}
-
-/// Source index, its right neighbour and the neighbour's weight for each output pixel: half-pixel centres, edges held.
-fn taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
-    let step = from as f64 / to as f64;
-    let tap = |i: usize| {
-        let centre = ((i as f64 + 0.5) * step - 0.5) as f32;
-        let left = centre.floor();
-        if left < 0.0 {
-            (0, 0, 0.0)
-        } else if left as usize >= from - 1 {
-            (from - 1, from - 1, 0.0)
-        } else {
-            (left as usize, left as usize + 1, centre - left)
-        }
-    };
-    (0..to).map(tap).collect()
-}
-
-/// Bilinear resize with half-pixel centres and no antialiasing (`cv2.resize`, `INTER_LINEAR`): rows first, in f32.
-///
-/// # Panics
-/// If `map` has other than `h * w` values or a size is zero.
-pub fn resize_bilinear(map: &[f32], h: usize, w: usize, out_h: usize, out_w: usize) -> Vec<f32> {
-    assert!(map.len() == h * w && !map.is_empty(), "a map of {h}x{w} cannot have {} values", map.len());
-    assert!(out_h * out_w > 0, "a map cannot be resized to {out_h}x{out_w}");
-    let columns = taps(w, out_w);
-    let wide: Vec<f32> =
-        map.chunks_exact(w).flat_map(|row| columns.iter().map(|&(a, b, t)| row[a] * (1.0 - t) + row[b] * t)).collect();
-    let row = |i: usize| &wide[i * out_w..(i + 1) * out_w];
-    let mut out = Vec::with_capacity(out_h * out_w);
-    for (a, b, t) in taps(h, out_h) {
-        out.extend(row(a).iter().zip(row(b)).map(|(x, y)| x * (1.0 - t) + y * t));
-    }
-    out
 }
 
 /// The map as 8-bit grey: floor(255 x), values outside 0 to 1 held at its ends.
@@ -80,16 +36,6 @@ pub fn rmse(a: &[u8], b: &[u8]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn resize_holds_edges_and_centres_pixels() {
-        // 2 to 4: centres at -0.25, 0.25, 0.75, 1.25 of the source.
-        assert_eq!(resize_bilinear(&[0.0, 1.0], 1, 2, 1, 4), [0.0, 0.25, 0.75, 1.0]);
-        assert_eq!(resize_bilinear(&[0.0, 1.0], 2, 1, 4, 1), [0.0, 0.25, 0.75, 1.0]);
-        assert_eq!(resize_bilinear(&[3.0], 1, 1, 2, 2), [3.0; 4]);
-        let same = [0.5, 0.25, 1.0, 0.0, 0.75, 0.125];
-        assert_eq!(resize_bilinear(&same, 2, 3, 2, 3), same);
-    }
 
     #[test]
     fn blank_maps_stay_blank() {
