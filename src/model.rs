@@ -8,7 +8,7 @@ use quantlens_engine::{Plan, Session};
 use quantlens_kernels::Isa;
 use quantlens_nets::{Metadata, ModelFile};
 use quantlens_tensor::Tensor;
-use quantlens_xai::{EigenCam, SignPolicy};
+use quantlens_xai::{Activation, CamWorkspace, EigenCam, SignPolicy};
 
 use crate::Error;
 
@@ -82,7 +82,7 @@ impl Options {
             plan = plan.entry(&layer);
         }
         let plan = plan.build()?;
-        Ok(Model { metadata, network, plan, preprocess, layer, idle: Mutex::new(Vec::new()) })
+        Ok(Model { metadata, network, plan, preprocess, layer, idle: Mutex::default(), cams: Mutex::default() })
     }
 
     /// The file's preprocessing at the size and geometry asked for.
@@ -136,6 +136,8 @@ pub struct Model {
     preprocess: Preprocess,
     layer: String,
     idle: Mutex<Vec<Session>>,
+    /// Memory for explanations.
+    cams: Mutex<Vec<CamWorkspace>>,
 }
 
 impl Model {
@@ -194,7 +196,8 @@ impl Model {
         let eigen = self.run(&self.input(image), |session| self.eigen_cam(session))??;
         let [h, w] = self.preprocess.crop;
         let p = eigen.signed(SignPolicy::Mean, "")?;
-        let map = quantlens_xai::cam_map(&p, eigen.h, eigen.w, h, w);
+        let mut map = Vec::new();
+        self.explain(|cams| cams.map(&p, [eigen.h, eigen.w], [h, w], &mut map))?;
         Ok(Cam { size: [h, w], map, eigen })
     }
 
@@ -203,7 +206,26 @@ impl Model {
     /// # Errors
     /// [`Error::Explanation`] for activations without a map.
     pub fn eigen_cam(&self, session: &Session) -> Result<EigenCam, Error> {
-        Ok(EigenCam::compute(&session.tap(&self.layer)?)?)
+        let view = session.view(&self.layer)?;
+        let [h, w, _] = view.shape;
+        let (scale, zero_point) = view.quant.map_or((1.0, 0), |q| (q.scale, i32::from(q.zero_point)));
+        let values = match view.values {
+            quantlens_engine::Values::F32(values) => quantlens_xai::Values::F32(values),
+            quantlens_engine::Values::U8(values) => quantlens_xai::Values::U8(values),
+            _ => return Ok(EigenCam::compute(&session.tap(&self.layer)?)?),
+        };
+        let mut cam = EigenCam::default();
+        self.explain(|cams| cams.eigen_cam_into(Activation { values, scale, zero_point, h, w }, &mut cam))??;
+        Ok(cam)
+    }
+
+    /// Lends memory for explanations.
+    fn explain<R>(&self, f: impl FnOnce(&mut CamWorkspace) -> R) -> Result<R, Error> {
+        let idle = self.cams.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut cams = idle.map_or_else(|| CamWorkspace::new(self.plan.isa()), Ok)?;
+        let result = f(&mut cams);
+        self.cams.lock().unwrap_or_else(PoisonError::into_inner).push(cams);
+        Ok(result)
     }
 
     /// Runs one input (`[1, 3, h, w]` f32, or u8 already quantized) and hands the session to `read` for its logits and

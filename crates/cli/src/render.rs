@@ -45,7 +45,7 @@ pub struct RenderArgs {
     #[arg(long)]
     pub raw: bool,
     /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = args::parse_threads)]
+    #[arg(long, value_name = "N", value_parser = crate::parse::parse_threads)]
     pub threads: Option<usize>,
 }
 

@@ -133,28 +133,40 @@ impl Session {
         }
     }
 
-    /// A copy of a tapped tensor after a run: NHWC `[1, h, w, c]`, u8 with its quantization or f32.
+    /// A tapped tensor after a run, in the session's own memory.
     ///
     /// # Errors
     /// [`Error::UnknownTensor`]; [`Error::NotTapped`] for a tensor that the plan does not keep;
     /// [`Error::NotComputed`] where the last run did not make it.
-    pub fn tap(&self, name: &str) -> Result<Tensor, Error> {
+    pub fn view(&self, name: &str) -> Result<View<'_>, Error> {
         let id = self.plan.find(name)?;
         if !self.plan.is_wanted(id) {
             return Err(Error::NotTapped { tensor: self.plan.name(id).into() });
         }
         let place = self.place(id).filter(|_| self.computed[id.index()]);
         let Some(place) = place else { return Err(Error::NotComputed { tensor: self.plan.name(id).into() }) };
-        let [h, w, c] = self.plan.shape(id);
-        let data: Data =
-            if place.bytes { self.buffers.u8(place).to_vec().into() } else { self.buffers.f32(place).to_vec().into() };
+        let values =
+            if place.bytes { Values::U8(self.buffers.u8(place)) } else { Values::F32(self.buffers.f32(place)) };
+        Ok(View { values, shape: self.plan.shape(id), quant: self.plan.tensors[id.index()].quant })
+    }
+
+    /// A copy of a tapped tensor after a run: NHWC `[1, h, w, c]`, u8 with its quantization or f32.
+    ///
+    /// # Errors
+    /// As [`Session::view`].
+    pub fn tap(&self, name: &str) -> Result<Tensor, Error> {
+        let View { values, shape: [h, w, c], quant } = self.view(name)?;
+        let data: Data = match values {
+            Values::U8(values) => values.to_vec().into(),
+            Values::F32(values) => values.to_vec().into(),
+        };
         let tensor = Tensor::new(data, [1, h, w, c], Layout::Nhwc);
-        let tensor = match self.plan.tensors[id.index()].quant {
+        let tensor = match quant {
             Some(q) => tensor
                 .and_then(|t| t.with_quant(Quant::PerTensor { scale: q.scale, zero_point: i32::from(q.zero_point) })),
             None => tensor,
         };
-        tensor.map_err(|source| Error::Tensor { tensor: self.plan.name(id).into(), source })
+        tensor.map_err(|source| Error::Tensor { tensor: name.into(), source })
     }
 
     /// Switches the timing of steps on or off; off at first.
@@ -262,6 +274,27 @@ impl Session {
         let output = outputs.first().map_or_else(|| plan.name(plan.output).to_string(), |name| name.to_string());
         Error::Unreachable { needed: plan.name(missing).into(), output }
     }
+}
+
+/// A tensor where a [`Session`] keeps it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct View<'s> {
+    /// The elements, NHWC.
+    pub values: Values<'s>,
+    /// Height, width and channels.
+    pub shape: [usize; 3],
+    /// Scale and zero point of u8.
+    pub quant: Option<QParams>,
+}
+
+/// Elements of a [`View`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Values<'s> {
+    /// Real values.
+    F32(&'s [f32]),
+    /// Quantized ones.
+    U8(&'s [u8]),
 }
 
 /// Order of a caller's elements.
