@@ -1,4 +1,4 @@
-//! The command line: subcommands, the arguments they share, and how their values are read.
+//! The command line: subcommands and the arguments they share.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,8 @@ use quantlens_study::Shard;
 use quantlens_xai::{Baseline, SignPolicy, Threshold};
 
 use crate::parse::{
-    parse_baseline, parse_bbox, parse_count, parse_isa, parse_out, parse_seconds, parse_shard, parse_signs, parse_size, parse_svg, parse_threads, parse_threshold,
+    parse_baseline, parse_bbox, parse_count, parse_isa, parse_out, parse_seconds, parse_shard, parse_signs, parse_size,
+    parse_svg, parse_threads, parse_threshold,
 };
 
 const ABOUT: &str = "Runs torchvision's CNNs in f32 and int8, exact to PyTorch, and shows where quantization changes \

@@ -9,10 +9,12 @@ use quantlens_xai::{Baseline, SignPolicy, Threshold};
 
 use crate::args::OutFile;
 
+/// The name of an instruction set.
 pub fn parse_isa(text: &str) -> Result<Isa, String> {
     Isa::parse(text).map_err(|e| e.to_string())
 }
 
+/// 1 to 1024.
 pub fn parse_threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=1024) => Ok(n),
@@ -20,14 +22,17 @@ pub fn parse_threads(text: &str) -> Result<usize, String> {
     }
 }
 
+/// 1 or more.
 pub fn parse_count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "a number of at least 1 is needed".into())
 }
 
+/// 0.001 to 86400.
 pub fn parse_seconds(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|s| (0.001..=86400.0).contains(s)).ok_or_else(|| "0.001 to 86400 is needed".into())
 }
 
+/// A file whose name ends in .svg.
 pub fn parse_svg(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     let svg = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("svg"));
@@ -43,6 +48,7 @@ pub fn parse_shard(text: &str) -> Result<Shard, String> {
     }
 }
 
+/// A side, or height and width, of 8 to 4096 pixels.
 pub fn parse_size(text: &str) -> Result<[usize; 2], String> {
     let side = |s: &str| s.parse().ok().filter(|n| (8..=4096).contains(n));
     let size = match text.split_once(['x', 'X']) {
@@ -52,6 +58,7 @@ pub fn parse_size(text: &str) -> Result<[usize; 2], String> {
     size.ok_or_else(|| "a size from 8 to 4096, or HEIGHTxWIDTH, is needed".into())
 }
 
+/// A file whose name ends in .safetensors or .json.
 pub fn parse_out(text: &str) -> Result<OutFile, String> {
     let path = PathBuf::from(text);
     match path.extension().and_then(|e| e.to_str()) {
@@ -61,18 +68,22 @@ pub fn parse_out(text: &str) -> Result<OutFile, String> {
     }
 }
 
+/// The name of a baseline of deletion and insertion.
 pub fn parse_baseline(text: &str) -> Result<Baseline, String> {
     text.parse().map_err(|e: quantlens_xai::Error| e.to_string())
 }
 
+/// `otsu`, or a share of the largest grey.
 pub fn parse_threshold(text: &str) -> Result<Threshold, String> {
     text.parse().map_err(|e: quantlens_xai::Error| e.to_string())
 }
 
+/// The name of a sign policy.
 pub fn parse_signs(text: &str) -> Result<SignPolicy, String> {
     text.parse().map_err(|e: quantlens_xai::Error| e.to_string())
 }
 
+/// Left, top, right and bottom.
 pub fn parse_bbox(text: &str) -> Result<BBox, String> {
     let numbers = text.split(',').map(|n| n.trim().parse::<f64>()).collect::<Result<Vec<_>, _>>();
     match numbers.as_deref() {
