@@ -206,13 +206,13 @@ pub enum MethodName {
     /// The activation's first principal component: one forward pass
     #[default]
     #[value(name = "eigencam")]
-    EigenCam,
+    Eigen,
     /// Channels weighted by what the network makes of the input they show: a forward pass each
     #[value(name = "scorecam")]
-    ScoreCam,
+    Score,
     /// Channels weighted by what the network loses without them: a pass from the layer on each
     #[value(name = "ablationcam")]
-    AblationCam,
+    Ablation,
 }
 
 /// `quantlens inspect`.

@@ -60,12 +60,12 @@ pub fn run(args: &CamArgs) -> Result<()> {
         return Err(args::usage("cam", "--truth is of one picture; more than one was given"));
     }
     // Methods of many runs have a network a thread instead of many threads a run.
-    let many_runs = args.method != MethodName::EigenCam;
+    let many_runs = args.method != MethodName::Eigen;
     let workers = if single && many_runs { threads } else { 1 };
     let per_run = if single && !many_runs { threads } else { 1 };
     let options = Options {
         layer: args.layer.clone(),
-        layer_entry: args.method == MethodName::AblationCam,
+        layer_entry: args.method == MethodName::Ablation,
         ..models::options(&args.engine, args.network.as_deref(), args.image.stretch, per_run)?
     };
     let models = load_pair(&pair, &options)?;
@@ -179,7 +179,7 @@ fn explain(
             maps.push(path);
         }
     }
-    let signed = args.method == MethodName::EigenCam;
+    let signed = args.method == MethodName::Eigen;
     Ok(Report {
         image: label,
         file,

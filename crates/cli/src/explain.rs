@@ -84,8 +84,8 @@ pub struct Found {
 pub fn look(args: &CamArgs, model: &Model, image: &RgbImage, label: &str, workers: usize) -> Result<Look> {
     let input = model.input(image);
     let (p, size, cost, predictions) = match args.method {
-        MethodName::EigenCam => eigen(args, model, &input, label)?,
-        MethodName::ScoreCam | MethodName::AblationCam => by_channel(args, model, &input, workers)?,
+        MethodName::Eigen => eigen(args, model, &input, label)?,
+        MethodName::Score | MethodName::Ablation => by_channel(args, model, &input, workers)?,
     };
     let [h, w] = model.preprocess().crop;
     let map = cam_map(&p, size[0], size[1], h, w);
@@ -119,7 +119,7 @@ fn by_channel(args: &CamArgs, model: &Model, input: &Tensor, workers: usize) -> 
     };
     let mut sessions: Vec<Session> = (0..workers.max(1)).map(|_| model.plan().session()).collect();
     let start = Instant::now();
-    let (cam, [forwards, forwards_from_layer]) = if args.method == MethodName::ScoreCam {
+    let (cam, [forwards, forwards_from_layer]) = if args.method == MethodName::Score {
         score(&mut sessions, &activation, input, class)?
     } else {
         ablation(&mut sessions, model.layer(), &activation, class)?

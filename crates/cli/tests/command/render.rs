@@ -54,7 +54,7 @@ fn the_raw_form_is_as_documented() {
         assert_eq!((integer(0) as usize, integer(12)), (label.class, (label.visible * 1e6) as u32));
         let b = label.bbox;
         assert_eq!([side(4), side(6), side(8), side(10)], [b.x0, b.y0, b.x1, b.y1]);
-        assert!(record[16..] == **image, "scene {number}");
+        assert!(record[16..] == *image, "scene {number}");
     }
 }
 
