@@ -2,6 +2,7 @@
 
 use quantlens_peers::{Arguments, Failure, serve};
 use rten::{Model, Value, ValueView};
+use rten_tensor::AsView;
 
 fn main() -> Result<(), Failure> {
     let Arguments { model, image, .. } = Arguments::read()?;
