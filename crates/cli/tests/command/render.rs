@@ -70,7 +70,7 @@ fn commands_take_scenes_by_name() {
     assert!(notes.contains("3 images, 3 classes, 3 images with boxes"), "{notes}");
     // The demo pair has ten classes of other names, so that labels meet them by index.
     let unknown = (0..3).map(|number| label(Split::Study, number).class).find(|&class| class >= 10);
-    let name = class_names()[unknown.expect("a scene whose class the demo pair lacks")];
+    let name = &class_names()[unknown.expect("a scene whose class the demo pair lacks")];
     assert!(notes.contains(&format!("the first is {name:?}")), "{notes}");
     let message = failure(folder.path(), &["infer", "demo:int8", "scenes:study:9..2"]);
     assert!(message.contains("scenes:SPLIT:START..END"), "{message}");
