@@ -34,7 +34,6 @@ impl<'a, T> SharedMut<'a, T> {
     ///
     /// # Panics
     /// If they lie outside the slice.
-    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(crate) fn span(&self, start: usize, len: usize) -> *mut T {
         assert!(start <= self.len && len <= self.len - start, "span {start} + {len} of {}", self.len);

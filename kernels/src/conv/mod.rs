@@ -13,7 +13,6 @@ mod u8;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod vector;
 
-#[cfg(target_arch = "x86_64")]
 pub(crate) use self::expand::ExpandKernel;
 pub use self::expand::{ConvF32Parts, ExpandDepthwiseF32};
 pub use self::f32::{ConvF32, LinearF32};
