@@ -140,9 +140,8 @@ impl Record {
         self.true_rank = self.true_class.and_then(rank).map(|r| r as u32 + 1);
     }
 
-    /// Fills in what follows from the layer's activation.
-    pub(crate) fn set_activation(&mut self, activation: &Tensor) -> Result<(), quantlens_xai::Error> {
-        let cam = EigenCam::compute(activation)?;
+    /// Fills in what follows from the layer's activation and its EigenCAM.
+    pub(crate) fn set_activation(&mut self, activation: &Tensor, cam: EigenCam) -> Result<(), quantlens_xai::Error> {
         let stats = ActivationStats::compute(activation)?;
         self.map = [cam.h, cam.w, cam.channels].map(|n| n as u32);
         self.p = cam.p;
@@ -194,7 +193,7 @@ pub(crate) mod tests {
         let mut r = Record::empty(&format!("a/{data_index}.jpg"), data_index, network, precision);
         let logits: Vec<f32> = (0..7u32).map(|i| ((i + seed) * 5 % 7) as f32).collect();
         r.set_logits(&logits, Some((data_index % 7) as u32));
-        r.set_activation(&activation).unwrap();
+        r.set_activation(&activation, EigenCam::compute(&activation).unwrap()).unwrap();
         r
     }
 

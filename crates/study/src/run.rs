@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use quantlens_data::{Dataset, DecodeOptions, Geometry, Interpolation, Labels, Preprocess, Sample};
-use quantlens_engine::{Isa, Numerics, Plan, Session};
+use quantlens_engine::{Isa, Numerics, Plan, Session, Values, View};
 use quantlens_nets::Model;
 use quantlens_tensor::Tensor;
-use quantlens_xai::{Normalization, SignPolicy};
+use quantlens_xai::{CamWorkspace, EigenCam, Normalization, SignPolicy};
 
 use crate::Error;
 use crate::curves::{CurveOptions, CurveReport, Curves, Scorer};
@@ -419,7 +419,9 @@ impl Network for EngineNetwork<'_> {
 impl EngineNetwork<'_> {
     fn open(&self) -> Box<dyn Observe + '_> {
         let quantized = self.precision == Precision::Int8;
-        Box::new(EngineSession { session: self.plan.session(), layer: self.layer, quantized })
+        let cams = CamWorkspace::new(self.plan.isa()).unwrap_or_default();
+        let (session, cam) = (self.plan.session(), EigenCam::default());
+        Box::new(EngineSession { session, layer: self.layer, quantized, cams, cam, map: Vec::new() })
     }
 }
 
@@ -437,11 +439,26 @@ impl Scorer for EngineNetwork<'_> {
     }
 }
 
+/// A tensor of the engine's as an activation to explain.
+fn activation<'v>(view: &View<'v>) -> Result<quantlens_xai::Activation<'v>, String> {
+    let values = match view.values {
+        Values::F32(values) => quantlens_xai::Values::F32(values),
+        Values::U8(values) => quantlens_xai::Values::U8(values),
+        _ => return Err("activations of this type are not explained".into()),
+    };
+    let [h, w, _] = view.shape;
+    let (scale, zero_point) = view.quant.map_or((1.0, 0), |q| (q.scale, i32::from(q.zero_point)));
+    Ok(quantlens_xai::Activation { values, scale, zero_point, h, w })
+}
+
 /// A session and the layer it is asked for.
 struct EngineSession<'a> {
     session: Session,
     layer: &'a str,
     quantized: bool,
+    cams: CamWorkspace,
+    cam: EigenCam,
+    map: Vec<f32>,
 }
 
 /// Names of a graph's input and of a quantized network's input stub.
@@ -466,5 +483,16 @@ impl Observe for EngineSession<'_> {
         self.quantized
             .then(|| session.run_from(&[(INPUT, input)], &[QUANT]).and_then(|()| session.tap(QUANT)))
             .map(|found| found.map_err(|e| e.to_string()))
+    }
+
+    fn eigen_cam(&mut self) -> Result<&EigenCam, String> {
+        let view = self.session.view(self.layer).map_err(|e| e.to_string())?;
+        self.cams.eigen_cam_into(activation(&view)?, &mut self.cam).map_err(|e| e.to_string())?;
+        Ok(&self.cam)
+    }
+
+    fn cam_map(&mut self, out: [usize; 2]) -> &[f32] {
+        self.cams.map(&self.cam.p, [self.cam.h, self.cam.w], out, &mut self.map);
+        &self.map
     }
 }

@@ -238,9 +238,9 @@ fn observe(r: &mut Record, input: &Input, session: &mut dyn Observe, true_class:
         return Err("a logit is NaN or infinite".into());
     }
     r.set_logits(logits, true_class);
-    let activation = session.activation()?;
     r.true_boxes.clone_from(&input.boxes);
-    r.set_activation(&activation).map_err(|e| e.to_string())
+    let cam = session.eigen_cam()?.clone();
+    r.set_activation(&session.activation()?, cam).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
@@ -250,6 +250,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use quantlens_tensor::Layout;
+    use quantlens_xai::EigenCam;
 
     use super::*;
     use crate::manifest::tests::settings;
@@ -305,7 +306,8 @@ mod tests {
         }
 
         fn session(&self) -> Box<dyn Observe + '_> {
-            Box::new(TinySession { salt: self.0.len() as f32 + self.1 as u32 as f32, logits: Vec::new(), seed: 0.0 })
+            let (salt, cam) = (self.0.len() as f32 + self.1 as u32 as f32, EigenCam::default());
+            Box::new(TinySession { salt, logits: Vec::new(), seed: 0.0, cam })
         }
     }
 
@@ -313,6 +315,7 @@ mod tests {
         salt: f32,
         logits: Vec<f32>,
         seed: f32,
+        cam: EigenCam,
     }
 
     impl Observe for TinySession {
@@ -329,6 +332,15 @@ mod tests {
         fn activation(&self) -> Result<Tensor, String> {
             let values: Vec<f32> = (0..60).map(|i| (self.seed + i as f32 * 0.7).sin()).collect();
             Tensor::new(values, [1, 2, 3, 10], Layout::Nhwc).map_err(|e| e.to_string())
+        }
+
+        fn eigen_cam(&mut self) -> Result<&EigenCam, String> {
+            self.cam = EigenCam::compute(&self.activation()?).map_err(|e| e.to_string())?;
+            Ok(&self.cam)
+        }
+
+        fn cam_map(&mut self, _: [usize; 2]) -> &[f32] {
+            &[]
         }
     }
 
