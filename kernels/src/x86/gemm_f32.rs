@@ -207,16 +207,53 @@ unsafe fn outputs<const MR: usize, const NV: usize, const RUN: usize, const NR: 
             }
         }
     }
-    for (pixel, sums) in sums.iter().enumerate() {
-        for (v, &sum) in sums.iter().enumerate() {
-            let (value, channels) = (activate(tile.activation, sum), tile.channels - v * 8);
-            // SAFETY: the tile's outputs, of which no slice of another task covers any.
+    // SAFETY: the caller's promise.
+    unsafe { store(tile, activated(tile.activation, sums)) }
+}
+
+/// The activations of all sums. Loops over all of them inside one choice, with constant bounds: a choice for each, or an
+/// index that is not known when compiling, would have the compiler keep the sums in memory, even where they are added up.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn activated<const MR: usize, const NV: usize>(
+    activation: Activation,
+    mut sums: [[__m256; NV]; MR],
+) -> [[__m256; NV]; MR] {
+    macro_rules! each {
+        ($activation:expr) => {
+            for sum in sums.as_flattened_mut() {
+                *sum = activate($activation, *sum);
+            }
+        };
+    }
+    match activation {
+        Activation::None => {}
+        Activation::Relu => each!(Activation::Relu),
+        Activation::Relu6 => each!(Activation::Relu6),
+        Activation::Hardswish => each!(Activation::Hardswish),
+    }
+    sums
+}
+
+/// Stores a tile's outputs.
+///
+/// # Safety
+/// As [`outputs`].
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn store<const MR: usize, const NV: usize>(tile: &GemmTile, values: [[__m256; NV]; MR]) {
+    let whole = tile.channels == NV * 8;
+    let last = mask(tile.channels - (NV - 1) * 8);
+    for (pixel, values) in values.iter().enumerate() {
+        for (v, &value) in values.iter().enumerate() {
+            // SAFETY: the tile's outputs, of which no slice of another task covers any; only the last vector of a pixel
+            // may have fewer than 8, which the mask selects.
             unsafe {
                 let out = tile.out.add(pixel * tile.out_c + v * 8);
-                if channels >= 8 {
+                if v + 1 < NV || whole {
                     _mm256_storeu_ps(out, value);
                 } else {
-                    _mm256_maskstore_ps(out, mask(channels), value);
+                    _mm256_maskstore_ps(out, last, value);
                 }
             }
         }
