@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::lanes::NeonLanes;
 use crate::Isa;
 use crate::conv::ExpandKernel;
-use crate::conv::vector::{DepthwiseTile, ExpandF32, ExpandF32Kernel, ExpandTile, is_expand};
+use crate::conv::vector::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, is_expand};
 use crate::shared::SharedMut;
 
 pub(crate) static EXPAND_F32: ExpandKernel = ExpandKernel {
@@ -35,15 +35,15 @@ impl ExpandF32Kernel for Neon {
 
     #[target_feature(enable = "neon")]
     #[inline(never)]
-    unsafe fn expand<const P: usize, const NV: usize>(tile: &ExpandTile) {
+    unsafe fn expand<const P: usize, const NV: usize>(strip: &mut ExpandStrip) {
         // SAFETY: the caller's promise.
-        unsafe { tile.run::<NeonLanes, P, NV>() }
+        unsafe { strip.run::<NeonLanes, P, NV>() }
     }
 
     #[target_feature(enable = "neon")]
     #[inline(never)]
-    unsafe fn depthwise<const P: usize, const SIZE: usize, const STRIDE: usize>(tile: &DepthwiseTile) {
+    unsafe fn depthwise<const P: usize, const SIZE: usize, const STRIDE: usize>(strip: &mut DepthwiseStrip) {
         // SAFETY: the caller's promise.
-        unsafe { tile.run::<NeonLanes, P, SIZE, STRIDE>() }
+        unsafe { strip.run::<NeonLanes, P, SIZE, STRIDE>() }
     }
 }

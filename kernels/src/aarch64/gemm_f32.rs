@@ -40,13 +40,15 @@ impl GemmF32Kernel for Neon {
 
     #[target_feature(enable = "neon")]
     #[inline]
-    unsafe fn tile(gemm: &GemmF32<Self>, rows: &[f32], tile: &Tile, panel: &Panel, out: &SharedMut<f32>) {
-        by_pixels!(outputs(gemm, rows, tile, panel, out), [1 2 3 4 5 6 7 8], 2 or 1)
+    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: usize, panel: &Panel, out: &SharedMut<f32>) {
+        for tile in gemm.tiles(band) {
+            by_pixels!(outputs(gemm, rows, &tile, panel, out), [1 2 3 4 5 6 7 8], 2 or 1)
+        }
     }
 }
 
 /// # Safety
-/// As [`GemmF32Kernel::tile`]; the tile has `MR` pixels.
+/// As [`GemmF32Kernel::panel`]; the tile is one of the band and has `MR` pixels.
 #[target_feature(enable = "neon")]
 #[inline]
 unsafe fn outputs<const MR: usize, const NV: usize>(

@@ -69,8 +69,6 @@ static F32: &[&F32Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     &crate::x86::GEMM_F32,
     #[cfg(target_arch = "x86_64")]
-    &crate::x86::GEMM_24_F32,
-    #[cfg(target_arch = "x86_64")]
     &crate::x86::GEMM_F32_AVX512,
     #[cfg(target_arch = "x86_64")]
     &crate::x86::DEPTHWISE_F32,

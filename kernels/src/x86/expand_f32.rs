@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::lanes::{Avx2Lanes, Avx512Lanes};
 use crate::Isa;
 use crate::conv::ExpandKernel;
-use crate::conv::vector::{DepthwiseTile, ExpandF32, ExpandF32Kernel, ExpandTile, is_expand};
+use crate::conv::vector::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, is_expand};
 use crate::shared::SharedMut;
 
 pub(crate) static EXPAND_F32: ExpandKernel = ExpandKernel {
@@ -44,16 +44,16 @@ macro_rules! expand {
 
             #[target_feature(enable = $features)]
             #[inline(never)]
-            unsafe fn expand<const P: usize, const NV: usize>(tile: &ExpandTile) {
+            unsafe fn expand<const P: usize, const NV: usize>(strip: &mut ExpandStrip) {
                 // SAFETY: the caller's promise.
-                unsafe { tile.run::<$lanes, P, NV>() }
+                unsafe { strip.run::<$lanes, P, NV>() }
             }
 
             #[target_feature(enable = $features)]
             #[inline(never)]
-            unsafe fn depthwise<const P: usize, const SIZE: usize, const STRIDE: usize>(tile: &DepthwiseTile) {
+            unsafe fn depthwise<const P: usize, const SIZE: usize, const STRIDE: usize>(strip: &mut DepthwiseStrip) {
                 // SAFETY: the caller's promise.
-                unsafe { tile.run::<$lanes, P, SIZE, STRIDE>() }
+                unsafe { strip.run::<$lanes, P, SIZE, STRIDE>() }
             }
         }
     };

@@ -1,21 +1,16 @@
-//! f32 convolution as a matrix product, AVX2 and FMA: 6 output pixels by 16 channels in 12 registers, or 4 by 24.
+//! f32 convolution as a matrix product, AVX2 and FMA: 6 output pixels by 16 channels in 12 registers.
 
 use std::arch::x86_64::*;
 
 use super::epilogue::{activate, load_f32, mask, store_f32};
 use crate::Isa;
-use crate::conv::vector::{GemmF32, GemmF32Kernel, Panel, Tile, TileShape};
+use crate::conv::vector::{GemmF32, GemmF32Kernel, Panel, Tile, TileShape, even_tiles};
 use crate::conv::{Activation, F32Kernel, KernelInfo, KernelOp};
 use crate::shared::SharedMut;
 
 /// Most pixels of a tile, and channels of a panel.
 const MR: usize = 6;
 const NR: usize = 16;
-
-/// The same of the tile that leaves no channel over where there are 24 of them. It pays where the loop over a run is
-/// unrolled; else compilers run out of registers by one.
-const MR_24: usize = 4;
-const NR_24: usize = 24;
 
 /// Blocks of channels of a tile of one pixel.
 const LINEAR_BLOCKS: usize = 4;
@@ -37,53 +32,7 @@ pub(crate) static GEMM_F32: F32Kernel = F32Kernel {
     pack: |conv, weights, bias, activation| Box::new(GemmF32::<Avx2>::new(conv, weights, bias, activation)),
 };
 
-pub(crate) static GEMM_24_F32: F32Kernel = F32Kernel {
-    info: KernelInfo {
-        name: "f32-gemm-4x24-avx2",
-        op: KernelOp::ConvF32,
-        isa: Isa::Avx2,
-        mr: MR_24,
-        nr: NR_24,
-        kr: 1,
-        serves: "dense convolutions of 3 wide windows over 3 channels, output channels in multiples of 24 but not of 16",
-        accepts: |conv| {
-            let whole = conv.out_c.is_multiple_of(NR_24) && !conv.out_c.is_multiple_of(NR);
-            whole && conv.groups == 1 && conv.in_c * conv.kernel[1] == COLOUR_RUN
-        },
-    },
-    pack: |conv, weights, bias, activation| Box::new(GemmF32::<Avx2x24>::new(conv, weights, bias, activation)),
-};
-
 struct Avx2;
-
-struct Avx2x24;
-
-impl GemmF32Kernel for Avx2x24 {
-    const MR: usize = MR_24;
-    const NR: usize = NR_24;
-
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn task(gemm: &GemmF32<Self>, task: usize, input: &[f32], rows: &SharedMut<f32>, out: &SharedMut<f32>) {
-        // SAFETY: the caller's promise.
-        unsafe { gemm.task_body(task, input, rows, out) }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn tile(gemm: &GemmF32<Self>, rows: &[f32], tile: &Tile, panel: &Panel, out: &SharedMut<f32>) {
-        // SAFETY: the caller's promise.
-        let this = unsafe { GemmTile::new(gemm, rows, tile, panel, out) };
-        // SAFETY: a tile of so many pixels, as made above; all runs are of that length.
-        unsafe {
-            match tile.len {
-                4 => outputs::<4, 3, COLOUR_RUN, NR_24>(&this),
-                3 => outputs::<3, 3, COLOUR_RUN, NR_24>(&this),
-                2 => outputs::<2, 3, COLOUR_RUN, NR_24>(&this),
-                _ => outputs::<1, 3, COLOUR_RUN, NR_24>(&this),
-            }
-        }
-    }
-}
 
 impl GemmF32Kernel for Avx2 {
     const MR: usize = MR;
@@ -100,39 +49,47 @@ impl GemmF32Kernel for Avx2 {
 
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    unsafe fn tile(gemm: &GemmF32<Self>, rows: &[f32], tile: &Tile, panel: &Panel, out: &SharedMut<f32>) {
+    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: usize, panel: &Panel, out: &SharedMut<f32>) {
         if panel.blocks > 1 {
-            // SAFETY: the caller's promise; only shapes of one pixel have several blocks.
-            return unsafe { one_pixel(gemm, rows, tile, panel, out) };
+            for tile in gemm.tiles(band) {
+                // SAFETY: the caller's promise; only shapes of one pixel have several blocks.
+                unsafe { one_pixel(gemm, rows, &tile, panel, out) };
+            }
+            return;
         }
-        // SAFETY: the caller's promise.
-        let this = unsafe { GemmTile::new(gemm, rows, tile, panel, out) };
-        // SAFETY: a tile of so many pixels, as made above; runs are of that length where said so.
-        unsafe {
-            match (tile.len, panel.len > NR / 2, gemm.panels.run_len) {
-                (6, true, COLOUR_RUN) => outputs::<6, 2, COLOUR_RUN, NR>(&this),
-                (6, true, _) => outputs::<6, 2, 0, NR>(&this),
-                (5, true, _) => outputs::<5, 2, 0, NR>(&this),
-                (4, true, _) => outputs::<4, 2, 0, NR>(&this),
-                (3, true, _) => outputs::<3, 2, 0, NR>(&this),
-                (2, true, _) => outputs::<2, 2, 0, NR>(&this),
-                (_, true, _) => outputs::<1, 2, 0, NR>(&this),
-                (6, false, COLOUR_RUN) => outputs::<6, 1, COLOUR_RUN, NR>(&this),
-                (6, false, _) => outputs::<6, 1, 0, NR>(&this),
-                (5, false, _) => outputs::<5, 1, 0, NR>(&this),
-                (4, false, _) => outputs::<4, 1, 0, NR>(&this),
-                (3, false, _) => outputs::<3, 1, 0, NR>(&this),
-                (2, false, _) => outputs::<2, 1, 0, NR>(&this),
-                (_, false, _) => outputs::<1, 1, 0, NR>(&this),
+        for strip in strips(gemm, rows, band, panel, out) {
+            // SAFETY: strips of a band with its rows, tiles of so many pixels; runs are of that length where said so.
+            unsafe {
+                match (strip.pixels, panel.len > NR / 2, strip.run_len) {
+                    (6, true, COLOUR_RUN) => outputs::<6, 2, COLOUR_RUN>(&strip),
+                    (6, true, _) => outputs::<6, 2, 0>(&strip),
+                    (5, true, _) => outputs::<5, 2, 0>(&strip),
+                    (4, true, _) => outputs::<4, 2, 0>(&strip),
+                    (3, true, _) => outputs::<3, 2, 0>(&strip),
+                    (2, true, _) => outputs::<2, 2, 0>(&strip),
+                    (_, true, _) => outputs::<1, 2, 0>(&strip),
+                    (6, false, COLOUR_RUN) => outputs::<6, 1, COLOUR_RUN>(&strip),
+                    (6, false, _) => outputs::<6, 1, 0>(&strip),
+                    (5, false, _) => outputs::<5, 1, 0>(&strip),
+                    (4, false, _) => outputs::<4, 1, 0>(&strip),
+                    (3, false, _) => outputs::<3, 1, 0>(&strip),
+                    (2, false, _) => outputs::<2, 1, 0>(&strip),
+                    (_, false, _) => outputs::<1, 1, 0>(&strip),
+                }
             }
         }
     }
 }
 
-/// Where a tile's operands lie.
-struct GemmTile<'a> {
-    /// The window of each pixel.
-    pixels: [*const f32; MR],
+/// Tiles of the same size side by side, for a panel. What is the same for all of them is set up once; with few input
+/// channels a tile takes hardly longer than that.
+struct Strip<'a> {
+    /// The band's rows from the panel's first input channel on, and where the window of each pixel starts in them.
+    rows: *const f32,
+    windows: *const u32,
+    /// Number of tiles, and pixels of a tile.
+    tiles: usize,
+    pixels: usize,
     /// Where runs start in a window, and their length.
     runs: &'a [usize],
     run_len: usize,
@@ -146,55 +103,82 @@ struct GemmTile<'a> {
     out_c: usize,
 }
 
-impl<'a> GemmTile<'a> {
-    /// # Safety
-    /// As [`GemmF32Kernel::tile`], for a panel of one block.
-    #[inline(always)]
-    unsafe fn new<K: GemmF32Kernel>(
-        gemm: &'a GemmF32<K>,
-        rows: &[f32],
-        tile: &Tile,
-        panel: &Panel,
-        out: &SharedMut<f32>,
-    ) -> Self {
-        let mut pixels = [rows.as_ptr(); MR];
-        for (pixel, offset) in pixels.iter_mut().zip(&tile.offsets[..tile.len]) {
-            // SAFETY: `GemmF32::windows` says that windows, with all their runs, lie in `rows`.
-            *pixel = unsafe { rows.as_ptr().add(offset + panel.input) };
-        }
-        let out_c = gemm.out_c();
-        Self {
+/// A band's tiles of a panel of one block, evenly large: those with a pixel more come first.
+#[inline(always)]
+fn strips<'a>(
+    gemm: &'a GemmF32<Avx2>,
+    rows: &'a [f32],
+    band: usize,
+    panel: &'a Panel,
+    out: &SharedMut<f32>,
+) -> impl Iterator<Item = Strip<'a>> {
+    let (out_rows, w, out_c) = (gemm.bands.out_rows(band), gemm.bands.conv.out_w(), gemm.out_c());
+    let (first, windows) = (out_rows.start * w, &gemm.windows[..out_rows.len() * w]);
+    // The last window is the furthest: what tiles read unchecked.
+    assert!(windows.last().is_none_or(|&last| last as usize + panel.input + gemm.panels.reach() <= rows.len()));
+    let out = out.span(first * out_c + panel.channel, (windows.len() - 1) * out_c + panel.len);
+    let (rows, mut done) = (rows[panel.input..].as_ptr(), 0);
+    even_tiles(windows.len(), gemm.pixels).map(move |(pixels, tiles)| {
+        let first = done;
+        done += tiles * pixels;
+        Strip {
+            rows,
+            windows: windows[first..].as_ptr(),
+            tiles,
             pixels,
             runs: &gemm.panels.runs,
             run_len: gemm.panels.run_len,
             weights: gemm.weights(panel).as_ptr(),
-            bias: gemm.bias[panel.constants..][..K::NR].as_ptr(),
+            bias: gemm.bias[panel.constants..][..NR].as_ptr(),
             activation: gemm.activation,
-            out: out.span(tile.first * out_c + panel.channel, (tile.len - 1) * out_c + panel.len),
+            out: out.wrapping_add(first * out_c),
             channels: panel.len,
             out_c,
+        }
+    })
+}
+
+/// The tiles of a strip, of `MR` pixels, for `NV` vectors of the panel; runs of `RUN` elements, where that is not 0. A function
+/// of its own for each size, never inlined: side by side they would leave no registers to each other.
+///
+/// # Safety
+/// The strip's pointers are what its fields say; its tiles have `MR` pixels.
+#[target_feature(enable = "avx2,fma")]
+#[inline(never)]
+unsafe fn outputs<const MR: usize, const NV: usize, const RUN: usize>(strip: &Strip) {
+    // SAFETY: the panel's bias has as many values as the panel channels.
+    let bias: [__m256; NV] = std::array::from_fn(|v| unsafe { _mm256_loadu_ps(strip.bias.add(v * 8)) });
+    for tile in 0..strip.tiles {
+        // SAFETY: windows, with all their runs, lie in the band's rows.
+        let pixels =
+            std::array::from_fn(|pixel| unsafe { strip.rows.add(*strip.windows.add(tile * MR + pixel) as usize) });
+        // SAFETY: the caller's promise; the outputs of this tile.
+        unsafe {
+            let sums = sums::<MR, NV, RUN>(strip, pixels, bias);
+            store(strip, strip.out.add(tile * MR * strip.out_c), activated(strip.activation, sums));
         }
     }
 }
 
-/// `MR` pixels and `NV` vectors of the `NR` channels of a panel; runs of `RUN` elements, where that is not 0. A function of
-/// its own for each size, never inlined: side by side they would leave no registers to each other.
+/// Bias and sums of products, before the activation, of a tile.
 ///
 /// # Safety
-/// The tile's pointers are what its fields say, for `MR` pixels.
+/// As [`outputs`]; `pixels` are the windows of the tile's pixels.
 #[target_feature(enable = "avx2,fma")]
-#[inline(never)]
-unsafe fn outputs<const MR: usize, const NV: usize, const RUN: usize, const NR: usize>(tile: &GemmTile) {
-    let mut weight = tile.weights;
-    // SAFETY: the panel's bias has `NR` values.
-    let bias: [__m256; NV] = std::array::from_fn(|v| unsafe { _mm256_loadu_ps(tile.bias.add(v * 8)) });
+#[inline]
+unsafe fn sums<const MR: usize, const NV: usize, const RUN: usize>(
+    strip: &Strip,
+    pixels: [*const f32; MR],
+    bias: [__m256; NV],
+) -> [[__m256; NV]; MR] {
+    let mut weight = strip.weights;
     let mut sums = [bias; MR];
-    let run_len = if RUN == 0 { tile.run_len } else { RUN };
-    for &run in tile.runs {
+    let run_len = if RUN == 0 { strip.run_len } else { RUN };
+    for &run in strip.runs {
         // SAFETY: a run starts inside its window.
-        let pixels: [*const f32; MR] = std::array::from_fn(|pixel| unsafe { tile.pixels[pixel].add(run) });
+        let pixels: [*const f32; MR] = std::array::from_fn(|pixel| unsafe { pixels[pixel].add(run) });
         for k in 0..run_len {
-            // SAFETY: the panel's weights have `NR` values for each of the `run_len` elements of each run.
+            // SAFETY: the panel's weights have a value a channel for each of the `run_len` elements of each run.
             let w: [__m256; NV] = std::array::from_fn(|v| unsafe { _mm256_load_ps(weight.add(v * 8)) });
             // SAFETY: as above; one past the end after the last element.
             weight = unsafe { weight.add(NR) };
@@ -207,8 +191,7 @@ unsafe fn outputs<const MR: usize, const NV: usize, const RUN: usize, const NR: 
             }
         }
     }
-    // SAFETY: the caller's promise.
-    unsafe { store(tile, activated(tile.activation, sums)) }
+    sums
 }
 
 /// The activations of all sums. Loops over all of them inside one choice, with constant bounds: a choice for each, or an
@@ -235,21 +218,21 @@ fn activated<const MR: usize, const NV: usize>(
     sums
 }
 
-/// Stores a tile's outputs.
+/// Stores a tile's outputs, from `out` on.
 ///
 /// # Safety
-/// As [`outputs`].
+/// As [`outputs`]; `out` is the first of the tile's outputs.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn store<const MR: usize, const NV: usize>(tile: &GemmTile, values: [[__m256; NV]; MR]) {
-    let whole = tile.channels == NV * 8;
-    let last = mask(tile.channels - (NV - 1) * 8);
+unsafe fn store<const MR: usize, const NV: usize>(strip: &Strip, out: *mut f32, values: [[__m256; NV]; MR]) {
+    let whole = strip.channels == NV * 8;
+    let last = mask(strip.channels - (NV - 1) * 8);
     for (pixel, values) in values.iter().enumerate() {
         for (v, &value) in values.iter().enumerate() {
             // SAFETY: the tile's outputs, of which no slice of another task covers any; only the last vector of a pixel
             // may have fewer than 8, which the mask selects.
             unsafe {
-                let out = tile.out.add(pixel * tile.out_c + v * 8);
+                let out = out.add(pixel * strip.out_c + v * 8);
                 if v + 1 < NV || whole {
                     _mm256_storeu_ps(out, value);
                 } else {
@@ -263,7 +246,7 @@ unsafe fn store<const MR: usize, const NV: usize>(tile: &GemmTile, values: [[__m
 /// The outputs of one pixel and the blocks of a panel.
 ///
 /// # Safety
-/// As [`GemmF32Kernel::tile`]; the tile has one pixel and the panel up to `LINEAR_BLOCKS` blocks.
+/// As [`GemmF32Kernel::panel`]; the tile is one of the band and has one pixel and the panel up to `LINEAR_BLOCKS` blocks.
 #[target_feature(enable = "avx2,fma")]
 #[inline(never)]
 unsafe fn one_pixel(gemm: &GemmF32<Avx2>, rows: &[f32], tile: &Tile, panel: &Panel, out: &SharedMut<f32>) {

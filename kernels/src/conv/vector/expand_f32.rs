@@ -9,7 +9,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::LanesF32;
+use super::{LanesF32, even_tiles};
 use crate::conv::{Activation, Conv2d, ConvF32Parts, PackedF32};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Team};
@@ -41,18 +41,18 @@ pub(crate) trait ExpandF32Kernel: Send + Sync + Sized + 'static {
     /// Those of [`ExpandF32::items_body`].
     unsafe fn items(this: &ExpandF32<Self>, items: Range<usize>, input: &[f32], ring: &mut [f32], out: &SharedMut<f32>);
 
-    /// [`ExpandTile::run`] in a function of its own that has the instruction set: inlined side by side, tiles of all sizes
+    /// [`ExpandStrip::run`] in a function of its own that has the instruction set: inlined side by side, tiles of all sizes
     /// would leave no registers to each other.
     ///
     /// # Safety
-    /// Those of [`ExpandTile::run`].
-    unsafe fn expand<const P: usize, const NV: usize>(tile: &ExpandTile);
+    /// Those of [`ExpandStrip::run`].
+    unsafe fn expand<const P: usize, const NV: usize>(strip: &mut ExpandStrip);
 
-    /// [`DepthwiseTile::run`], likewise.
+    /// [`DepthwiseStrip::run`], likewise.
     ///
     /// # Safety
-    /// Those of [`DepthwiseTile::run`].
-    unsafe fn depthwise<const P: usize, const SIZE: usize, const STRIDE: usize>(tile: &DepthwiseTile);
+    /// Those of [`DepthwiseStrip::run`].
+    unsafe fn depthwise<const P: usize, const SIZE: usize, const STRIDE: usize>(strip: &mut DepthwiseStrip);
 }
 
 /// Both convolutions, packed for the kernel `K`.
@@ -185,50 +185,43 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
         if inside.is_empty() {
             return;
         }
+        let (in_c, ring_len) = (self.expand.in_c, self.ring_rows * self.padded_w * Self::NR);
         let pixels = inside.start as usize * w..inside.end as usize * w;
-        let (mut row, mut x, mut next) = (inside.start, 0, pixels.start);
-        let mut start = self.slot(row);
-        for left in (1..=pixels.len().div_ceil(EXPAND_MR)).rev() {
-            let len = (pixels.end - next).div_ceil(left);
-            let mut to = [0; EXPAND_MR];
-            for to in &mut to[..len] {
-                *to = start + (self.depthwise.padding[1] + x) * Self::NR;
-                x += 1;
-                if x == w {
-                    (x, row) = (0, row + 1);
-                    start = self.slot(row);
-                }
-            }
-            let in_c = self.expand.in_c;
-            let input = &input[next * in_c..][..len * in_c];
-            assert!(to[..len].iter().all(|to| to + Self::NR <= ring.len()));
-            let tile = ExpandTile {
-                in_c,
-                input: input.as_ptr(),
-                weights: self.weights[block * in_c * Self::NR..][..in_c * Self::NR].as_ptr(),
-                bias: self.bias[block * Self::NR..][..Self::NR].as_ptr(),
-                activation: self.activations[0],
-                ring: ring.as_mut_ptr(),
-                to,
-            };
-            // SAFETY: the caller's promise; the slices above are what the pointers promise.
+        assert!(ring_len <= ring.len());
+        let mut strip = ExpandStrip {
+            tiles: 0,
+            in_c,
+            input: input[pixels.start * in_c..pixels.end * in_c].as_ptr(),
+            weights: self.weights[block * in_c * Self::NR..][..in_c * Self::NR].as_ptr(),
+            bias: self.bias[block * Self::NR..][..Self::NR].as_ptr(),
+            activation: self.activations[0],
+            ring: ring.as_mut_ptr(),
+            ring_len,
+            next: (self.slot(inside.start), 0),
+            row_len: self.padded_w * Self::NR,
+            padding: self.depthwise.padding[1],
+            columns: w,
+        };
+        for (len, tiles) in even_tiles(pixels.len(), EXPAND_MR) {
+            strip.tiles = tiles;
+            // SAFETY: the caller's promise; the slices above are what the pointers promise, and the tiles of both sizes
+            // together have as many pixels as the rows.
             unsafe {
                 match (len, self.depthwise.in_c - block * Self::NR > K::Lanes::LANES) {
-                    (6, true) => K::expand::<6, 2>(&tile),
-                    (5, true) => K::expand::<5, 2>(&tile),
-                    (4, true) => K::expand::<4, 2>(&tile),
-                    (3, true) => K::expand::<3, 2>(&tile),
-                    (2, true) => K::expand::<2, 2>(&tile),
-                    (_, true) => K::expand::<1, 2>(&tile),
-                    (6, false) => K::expand::<6, 1>(&tile),
-                    (5, false) => K::expand::<5, 1>(&tile),
-                    (4, false) => K::expand::<4, 1>(&tile),
-                    (3, false) => K::expand::<3, 1>(&tile),
-                    (2, false) => K::expand::<2, 1>(&tile),
-                    (_, false) => K::expand::<1, 1>(&tile),
+                    (6, true) => K::expand::<6, 2>(&mut strip),
+                    (5, true) => K::expand::<5, 2>(&mut strip),
+                    (4, true) => K::expand::<4, 2>(&mut strip),
+                    (3, true) => K::expand::<3, 2>(&mut strip),
+                    (2, true) => K::expand::<2, 2>(&mut strip),
+                    (_, true) => K::expand::<1, 2>(&mut strip),
+                    (6, false) => K::expand::<6, 1>(&mut strip),
+                    (5, false) => K::expand::<5, 1>(&mut strip),
+                    (4, false) => K::expand::<4, 1>(&mut strip),
+                    (3, false) => K::expand::<3, 1>(&mut strip),
+                    (2, false) => K::expand::<2, 1>(&mut strip),
+                    (_, false) => K::expand::<1, 1>(&mut strip),
                 }
             }
-            next += len;
         }
     }
 
@@ -264,37 +257,38 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
         let conv = &self.depthwise;
         let top = (row * STRIDE) as isize - conv.padding[0] as isize;
         let slots: [usize; SIZE] = std::array::from_fn(|ky| self.slot(top + ky as isize));
-        let (out_w, tiles) = (conv.out_w(), conv.out_w().div_ceil(DEPTHWISE_MR));
+        let out_w = conv.out_w();
+        let reach = ((out_w - 1) * STRIDE + SIZE) * Self::NR;
+        assert!(slots.iter().all(|slot| slot + reach <= ring.len()));
         for channel in (block * Self::NR..conv.in_c.min((block + 1) * Self::NR)).step_by(K::Lanes::LANES) {
             let lane = channel % Self::NR;
             let channels = (conv.in_c - channel).min(K::Lanes::LANES);
             let taps = &self.taps[block * SIZE * SIZE * Self::NR..][..SIZE * SIZE * Self::NR];
-            let bias = &self.depthwise_bias[channel..][..K::Lanes::LANES];
-            for index in 0..tiles {
-                let (x, end) = (index * out_w / tiles, (index + 1) * out_w / tiles);
-                let reach = (((end - 1) * STRIDE + SIZE - 1) * Self::NR) + Self::NR;
-                assert!(slots.iter().all(|slot| slot + reach <= ring.len()));
-                let tile = DepthwiseTile {
-                    values: ring[x * STRIDE * Self::NR + lane..].as_ptr(),
-                    rows: &slots,
-                    taps: taps[lane..].as_ptr(),
-                    bias: bias.as_ptr(),
-                    activation: self.activations[1],
-                    channels,
-                    out: out.span((row * out_w + x) * conv.out_c + channel, (end - x - 1) * conv.out_c + channels),
-                    out_c: conv.out_c,
-                };
-                // SAFETY: the caller's promise; the slices above are what the pointers promise.
+            let mut strip = DepthwiseStrip {
+                tiles: 0,
+                values: ring[lane..].as_ptr(),
+                rows: &slots,
+                taps: taps[lane..].as_ptr(),
+                bias: self.depthwise_bias[channel..][..K::Lanes::LANES].as_ptr(),
+                activation: self.activations[1],
+                channels,
+                out: out.span(row * out_w * conv.out_c + channel, (out_w - 1) * conv.out_c + channels),
+                out_c: conv.out_c,
+            };
+            for (len, tiles) in even_tiles(out_w, DEPTHWISE_MR) {
+                strip.tiles = tiles;
+                // SAFETY: the caller's promise; the slices above are what the pointers promise, and the tiles of both sizes
+                // together have as many pixels as the row.
                 unsafe {
-                    match end - x {
-                        8 => K::depthwise::<8, SIZE, STRIDE>(&tile),
-                        7 => K::depthwise::<7, SIZE, STRIDE>(&tile),
-                        6 => K::depthwise::<6, SIZE, STRIDE>(&tile),
-                        5 => K::depthwise::<5, SIZE, STRIDE>(&tile),
-                        4 => K::depthwise::<4, SIZE, STRIDE>(&tile),
-                        3 => K::depthwise::<3, SIZE, STRIDE>(&tile),
-                        2 => K::depthwise::<2, SIZE, STRIDE>(&tile),
-                        _ => K::depthwise::<1, SIZE, STRIDE>(&tile),
+                    match len {
+                        8 => K::depthwise::<8, SIZE, STRIDE>(&mut strip),
+                        7 => K::depthwise::<7, SIZE, STRIDE>(&mut strip),
+                        6 => K::depthwise::<6, SIZE, STRIDE>(&mut strip),
+                        5 => K::depthwise::<5, SIZE, STRIDE>(&mut strip),
+                        4 => K::depthwise::<4, SIZE, STRIDE>(&mut strip),
+                        3 => K::depthwise::<3, SIZE, STRIDE>(&mut strip),
+                        2 => K::depthwise::<2, SIZE, STRIDE>(&mut strip),
+                        _ => K::depthwise::<1, SIZE, STRIDE>(&mut strip),
                     }
                 }
             }
@@ -302,8 +296,10 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
     }
 }
 
-/// Some pixels to expand, for a block of channels.
-pub(crate) struct ExpandTile {
+/// Tiles of pixels to expand, one after another, for a block of channels. What is the same for all of them is set up
+/// once: with few input channels a tile takes hardly longer than that.
+pub(crate) struct ExpandStrip {
+    tiles: usize,
     in_c: usize,
     /// Pixels of `in_c` elements, one after another.
     input: *const f32,
@@ -311,18 +307,64 @@ pub(crate) struct ExpandTile {
     weights: *const f32,
     bias: *const f32,
     activation: Activation,
-    /// The ring, and where in it the block's channels of each pixel go.
+    /// The ring, and elements of all its rows.
     ring: *mut f32,
-    to: [usize; EXPAND_MR],
+    ring_len: usize,
+    /// Where the next pixel's row starts in it, and its column.
+    next: (usize, usize),
+    /// Elements of a row, pixels of padding before its first column, and columns.
+    row_len: usize,
+    padding: usize,
+    columns: usize,
 }
 
-impl ExpandTile {
-    /// `NV` vectors of a block at `P` pixels.
+impl ExpandStrip {
+    /// `NV` vectors of a block at the next tiles, of `P` pixels.
     ///
     /// # Safety
-    /// The CPU has the instruction set, and the pointers what the fields say, for `P` pixels.
+    /// The CPU has the instruction set, and the pointers what the fields say, for so many tiles of `P` pixels.
     #[inline(always)]
-    pub(crate) unsafe fn run<L: LanesF32, const P: usize, const NV: usize>(&self) {
+    pub(crate) unsafe fn run<L: LanesF32, const P: usize, const NV: usize>(&mut self) {
+        // Not through `self`, which stores might change for all the compiler knows.
+        let (mut input, (mut row, mut column)) = (self.input, self.next);
+        for _ in 0..self.tiles {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let sums = self.sums::<L, P, NV>(input);
+                let sums = self.activation.with(
+                    #[inline(always)]
+                    |activation| {
+                        let mut sums = sums;
+                        for sum in sums.as_flattened_mut() {
+                            *sum = L::activate(activation, *sum);
+                        }
+                        sums
+                    },
+                );
+                for sums in &sums {
+                    let to = self.ring.add(row + (self.padding + column) * VECTORS * L::LANES);
+                    for (v, &sum) in sums.iter().enumerate() {
+                        L::store(to.add(v * L::LANES), sum);
+                    }
+                    column += 1;
+                    if column == self.columns {
+                        // The ring's first row comes after its last.
+                        row = if row + self.row_len == self.ring_len { 0 } else { row + self.row_len };
+                        column = 0;
+                    }
+                }
+            }
+            input = input.wrapping_add(P * self.in_c);
+        }
+        (self.input, self.next) = (input, (row, column));
+    }
+
+    /// Bias and sums of products of a tile, whose pixels start at `input`.
+    ///
+    /// # Safety
+    /// As [`ExpandStrip::run`].
+    #[inline(always)]
+    unsafe fn sums<L: LanesF32, const P: usize, const NV: usize>(&self, input: *const f32) -> [[L::V; NV]; P] {
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [[L::splat(0.0); NV]; P];
@@ -331,7 +373,7 @@ impl ExpandTile {
                     *sum = L::load(self.bias.add(v * L::LANES));
                 }
             }
-            let (mut weight, mut input) = (self.weights, self.input);
+            let (mut weight, mut input) = (self.weights, input);
             for _ in 0..self.in_c {
                 let mut w = [sums[0][0]; NV];
                 for (v, w) in w.iter_mut().enumerate() {
@@ -346,50 +388,78 @@ impl ExpandTile {
                 weight = weight.add(VECTORS * L::LANES);
                 input = input.add(1);
             }
-            self.activation.with(
-                #[inline(always)]
-                |activation| {
-                    for (sums, to) in sums.iter().zip(self.to) {
-                        for (v, &sum) in sums.iter().enumerate() {
-                            L::store(self.ring.add(to + v * L::LANES), L::activate(activation, sum));
-                        }
-                    }
-                },
-            );
+            sums
         }
     }
 }
 
-/// Some outputs in a row, for a vector of channels.
-pub(crate) struct DepthwiseTile<'a> {
-    /// The vector's channels at the first pixel of the first output's window, and where the rows of the window start after it.
+/// Tiles of outputs, one after another in a row, for a vector of channels.
+pub(crate) struct DepthwiseStrip<'a> {
+    tiles: usize,
+    /// The vector's channels at the first pixel of the next output's window, and where the rows of the window start after it.
     values: *const f32,
     rows: &'a [usize],
     /// The vector's weights, a block's channels from one tap to the next, and bias.
     taps: *const f32,
     bias: *const f32,
     activation: Activation,
-    /// The first output, its channels (up to a vector), and channels from one output to the next.
+    /// The next output, its channels (up to a vector), and channels from one output to the next.
     out: *mut f32,
     channels: usize,
     out_c: usize,
 }
 
-impl DepthwiseTile<'_> {
-    /// `P` outputs of a window of `SIZE` and a stride. As many rows as the window has are in `rows`, in a slice so that the
+impl DepthwiseStrip<'_> {
+    /// The next tiles, of `P` outputs, of a window of `SIZE` and a stride.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set, and the pointers what the fields say, for so many tiles of `P` outputs.
+    #[inline(always)]
+    pub(crate) unsafe fn run<L: LanesF32, const P: usize, const SIZE: usize, const STRIDE: usize>(&mut self) {
+        let (mut values, mut out) = (self.values, self.out);
+        for _ in 0..self.tiles {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let sums = self.sums::<L, P, SIZE, STRIDE>(values);
+                if self.channels < L::LANES {
+                    for (pixel, &sum) in sums.iter().enumerate() {
+                        let out = std::slice::from_raw_parts_mut(out.add(pixel * self.out_c), self.channels);
+                        L::store_first(out, L::activate(self.activation, sum));
+                    }
+                } else {
+                    self.activation.with(
+                        #[inline(always)]
+                        |activation| {
+                            for (pixel, &sum) in sums.iter().enumerate() {
+                                L::store(out.add(pixel * self.out_c), L::activate(activation, sum));
+                            }
+                        },
+                    );
+                }
+            }
+            values = values.wrapping_add(P * STRIDE * VECTORS * L::LANES);
+            out = out.wrapping_add(P * self.out_c);
+        }
+        (self.values, self.out) = (values, out);
+    }
+
+    /// Bias and sums of products of a tile, from `values` on. As many rows as the window has are in `rows`, in a slice so that the
     /// loop over them stays one. With a stride of 1, columns come before taps, so that each is loaded once.
     ///
     /// # Safety
-    /// The CPU has the instruction set, and the pointers what the fields say, for `P` outputs.
+    /// As [`DepthwiseStrip::run`].
     #[inline(always)]
-    pub(crate) unsafe fn run<L: LanesF32, const P: usize, const SIZE: usize, const STRIDE: usize>(&self) {
+    unsafe fn sums<L: LanesF32, const P: usize, const SIZE: usize, const STRIDE: usize>(
+        &self,
+        values: *const f32,
+    ) -> [L::V; P] {
         let pixel_len = VECTORS * L::LANES;
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [L::load(self.bias); P];
             let mut taps = self.taps;
             for &row in self.rows {
-                let values = self.values.add(row);
+                let values = values.add(row);
                 let mut w = [sums[0]; SIZE];
                 for w in &mut w {
                     *w = L::load(taps);
@@ -412,21 +482,7 @@ impl DepthwiseTile<'_> {
                     }
                 }
             }
-            if self.channels < L::LANES {
-                for (pixel, &sum) in sums.iter().enumerate() {
-                    let out = std::slice::from_raw_parts_mut(self.out.add(pixel * self.out_c), self.channels);
-                    L::store_first(out, L::activate(self.activation, sum));
-                }
-                return;
-            }
-            self.activation.with(
-                #[inline(always)]
-                |activation| {
-                    for (pixel, &sum) in sums.iter().enumerate() {
-                        L::store(self.out.add(pixel * self.out_c), L::activate(activation, sum));
-                    }
-                },
-            );
+            sums
         }
     }
 }

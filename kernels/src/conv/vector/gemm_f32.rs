@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 
-use super::{Bands, Panel, Panels, Tile, TileShape};
+use super::{Bands, Panel, Panels, Tile, TileShape, Tiles};
 use crate::conv::{Activation, Conv2d, PackedF32};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Team};
@@ -27,23 +27,26 @@ pub(crate) trait GemmF32Kernel: Send + Sync + Sized + 'static {
     /// The CPU has the instruction set. No two tasks of one run with the same number.
     unsafe fn task(gemm: &GemmF32<Self>, task: usize, input: &[f32], rows: &SharedMut<f32>, out: &SharedMut<f32>);
 
-    /// The outputs of a tile and panel.
+    /// The outputs of a panel and all tiles of a band.
     ///
     /// # Safety
-    /// The CPU has the instruction set; `rows` are those of the tile's band; no other task has the tile and panel.
-    unsafe fn tile(gemm: &GemmF32<Self>, rows: &[f32], tile: &Tile, panel: &Panel, out: &SharedMut<f32>);
+    /// The CPU has the instruction set; `rows` are those of the band; no other task has the band and panel.
+    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: usize, panel: &Panel, out: &SharedMut<f32>);
 }
 
 /// A convolution packed for the kernel `K`.
 pub(crate) struct GemmF32<K: GemmF32Kernel> {
-    bands: Bands,
+    pub(crate) bands: Bands,
     pub(crate) panels: Panels,
     /// As [`Panels::pack`] lays them.
     weights: AlignedBuf<f32>,
     pub(crate) bias: AlignedBuf<f32>,
     pub(crate) activation: Activation,
     /// Most pixels of a tile, chosen for this layer.
-    pixels: usize,
+    pub(crate) pixels: usize,
+    /// Where the windows of a band's pixels start in its rows.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) windows: Vec<u32>,
     /// Ranges of panels that tasks of one band share out.
     splits: usize,
     /// Elements of a task's padded rows; 0 where the input is read in place.
@@ -64,6 +67,8 @@ impl<K: GemmF32Kernel> GemmF32<K> {
             bias: panels.constants(bias),
             activation,
             pixels: shape.pixels,
+            #[cfg(target_arch = "x86_64")]
+            windows: bands.windows(),
             splits: bands.splits(panels.count()),
             rows_len: if conv.padding == [0, 0] { 0 } else { bands.padded_len().next_multiple_of(16) },
             bands,
@@ -94,11 +99,15 @@ impl<K: GemmF32Kernel> GemmF32<K> {
         let count = self.panels.count();
         for index in split * count / self.splits..(split + 1) * count / self.splits {
             let panel = self.panels.panel(index);
-            for tile in self.bands.tiles(band, self.pixels) {
-                // SAFETY: `rows` are those of this band, and tasks differ in their band or their panels.
-                unsafe { K::tile(self, rows, &tile, &panel, out) };
-            }
+            // SAFETY: `rows` are those of this band, and tasks differ in their band or their panels.
+            unsafe { K::panel(self, rows, band, &panel, out) };
         }
+    }
+
+    /// The tiles of a band.
+    #[inline(always)]
+    pub(crate) fn tiles(&self, band: usize) -> Tiles {
+        self.bands.tiles(band, self.pixels)
     }
 
     /// A panel's weights, block after block: `NR` for each of the `run_len` elements of each run.

@@ -18,12 +18,12 @@ pub(crate) use self::depthwise_f32::{DepthwiseF32, DepthwiseF32Kernel, Row};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use self::depthwise_u8::{DepthwiseU8, DepthwiseU8Kernel};
 pub(crate) use self::epilogue::EpilogueU8;
-pub(crate) use self::expand_f32::{DepthwiseTile, ExpandF32, ExpandF32Kernel, ExpandTile, is_expand};
+pub(crate) use self::expand_f32::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, is_expand};
 pub(crate) use self::gemm_f32::{GemmF32, GemmF32Kernel};
 pub(crate) use self::gemm_u8::{GemmU8, GemmU8Kernel};
 pub(crate) use self::lanes::LanesF32;
 pub(crate) use self::panels::{Panel, Panels};
-pub(crate) use self::tiling::{Bands, Tile, TileShape};
+pub(crate) use self::tiling::{Bands, Tile, TileShape, Tiles, even_tiles};
 pub(crate) use self::winograd_f32::{Chunk, WinogradF32, WinogradF32Kernel, is_winograd, tiles as winograd_tiles};
 
 use crate::Element;

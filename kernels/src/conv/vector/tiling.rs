@@ -35,6 +35,15 @@ impl TileShape {
     }
 }
 
+/// Lengths and numbers of the tiles of at most `most` pixels that `pixels` are cut into, as evenly as can be: those with a
+/// pixel more, if any, and the others.
+#[inline(always)]
+pub(crate) fn even_tiles(pixels: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let tiles = pixels.div_ceil(most).max(1);
+    let (len, larger) = (pixels / tiles, pixels % tiles);
+    [(len + 1, larger), (len, tiles - larger)].into_iter().filter(|&(len, tiles)| len * tiles > 0)
+}
+
 /// A convolution cut into bands.
 #[derive(Debug, Clone)]
 pub(crate) struct Bands {

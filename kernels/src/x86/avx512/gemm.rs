@@ -188,15 +188,17 @@ mod float {
 
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
         #[inline]
-        unsafe fn tile(gemm: &GemmF32<Self>, rows: &[f32], tile: &Tile, panel: &Panel, out: &SharedMut<f32>) {
-            outputs_by_shape!(gemm, rows, tile, panel, out)
+        unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: usize, panel: &Panel, out: &SharedMut<f32>) {
+            for tile in gemm.tiles(band) {
+                outputs_by_shape!(gemm, rows, &tile, panel, out)
+            }
         }
     }
 
-    /// Not inlined: the many shapes would make one function of `tile`.
+    /// Not inlined: the many shapes would make one function of `panel`.
     ///
     /// # Safety
-    /// As [`GemmF32Kernel::tile`]; the tile has `MR` pixels and the panel `NB` blocks.
+    /// As [`GemmF32Kernel::panel`]; the tile is one of the band and has `MR` pixels, the panel `NB` blocks.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     #[inline(never)]
     unsafe fn outputs<const MR: usize, const NB: usize>(
