@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use quantlens::{DecodeOptions, Model, Options, PairDifference, Precision, RgbImage};
+use quantlens::{Model, Options, PairDifference, Precision, RgbImage};
 use quantlens_xai::{BoxOptions, Localizer, Threshold, best_iou, grey, overlay};
 use serde::Serialize;
 
 use crate::args::{self, CamArgs, MethodName};
 use crate::draw::{self, rectangle, side_by_side, write_png};
 use crate::explain::{Found, Look, Side, look};
-use crate::inputs::{self, Input};
+use crate::inputs::{self, Input, Readable};
 use crate::{models, output};
 
 /// The JSON document.
@@ -73,15 +73,20 @@ pub fn run(args: &CamArgs) -> Result<()> {
     let stems = stems(&inputs);
     let progress = output::progress(inputs.len(), "images");
     let reports = inputs::parallel(inputs.len(), if single { 1 } else { threads }, |i| {
-        let report = explain(args, &models, &inputs[i], &stems[i], &decode, workers);
+        let report = match inputs[i].read(&decode) {
+            Ok(image) => explain(args, &models, &image, &inputs[i].label(), &stems[i], workers).map(Ok),
+            Err(unreadable) => Ok(Err(unreadable)),
+        };
         progress.inc(1);
         report.with_context(|| inputs[i].label())
     })?;
     progress.finish_and_clear();
+    let reports = Readable::sort(reports)?;
     if untrained {
         output::hint(models::UNTRAINED);
     }
-    print(args, &reports, untrained)
+    print(args, &reports.done, untrained)?;
+    reports.finish()
 }
 
 /// The arguments' models (the demo pair where there are none) and images (the generated one likewise).
@@ -140,14 +145,12 @@ fn stems(inputs: &[Input]) -> Vec<String> {
 fn explain(
     args: &CamArgs,
     pair: &[Model; 2],
-    input: &Input,
+    image: &RgbImage,
+    label: &str,
     stem: &str,
-    decode: &DecodeOptions,
     workers: usize,
 ) -> Result<Report> {
-    let image = input.read(decode)?;
-    let label = input.label();
-    let mut looks = [look(args, &pair[0], &image, &label, workers)?, look(args, &pair[1], &image, &label, workers)?];
+    let mut looks = [look(args, &pair[0], image, label, workers)?, look(args, &pair[1], image, label, workers)?];
     let [a, b] = &looks;
     if a.size != b.size {
         bail!("maps of {:?} and {:?} cannot be compared: choose one layer with --layer", a.size, b.size);
@@ -169,7 +172,7 @@ fn explain(
     let [a, b] = looks;
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let file = args.out.join(format!("{stem}.cam.png"));
-    let panels = panels(&preprocess.rgb(&image), [&a, &b], &truths);
+    let panels = panels(&preprocess.rgb(image), [&a, &b], &truths);
     write_png(&file, &side_by_side(&panels, w), [3 * w, h], image::ExtendedColorType::Rgb8)?;
     let mut maps = Vec::new();
     if args.maps {
@@ -181,7 +184,7 @@ fn explain(
     }
     let signed = args.method == MethodName::Eigen;
     Ok(Report {
-        image: label,
+        image: label.into(),
         file,
         networks: [a.side, b.side],
         rmse: difference.rmse,

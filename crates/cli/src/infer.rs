@@ -7,7 +7,7 @@ use quantlens_tensor::{Layout, Tensor};
 use serde::Serialize;
 
 use crate::args::InferArgs;
-use crate::inputs::{self, Input};
+use crate::inputs::{self, Input, Readable};
 use crate::labels::{self, Guess};
 use crate::{models, output, tensors};
 
@@ -65,12 +65,15 @@ pub fn run(args: &InferArgs) -> Result<()> {
         }
     };
     let outcomes = infer_all(args, &model, &source, if single { 1 } else { threads })?;
-    let report: String = outcomes.iter().map(text).collect();
-    write(args, &model, &source, outcomes)?;
-    output::print(&report)
+    let mut outcomes = Readable::sort(outcomes)?;
+    let report: String = outcomes.done.iter().map(text).collect();
+    write(args, &model, &source, std::mem::take(&mut outcomes.done))?;
+    output::print(&report)?;
+    outcomes.finish()
 }
 
-fn infer_all(args: &InferArgs, model: &Model, source: &Source, threads: usize) -> Result<Vec<Outcome>> {
+/// The inputs' results; the inner failures are pictures that cannot be read.
+fn infer_all(args: &InferArgs, model: &Model, source: &Source, threads: usize) -> Result<Vec<Result<Outcome>>> {
     let count = match source {
         Source::Images(images, _) => images.len(),
         Source::Ready(_, ready) => ready.len(),
@@ -78,11 +81,13 @@ fn infer_all(args: &InferArgs, model: &Model, source: &Source, threads: usize) -
     let progress = output::progress(count, "images");
     let outcomes = inputs::parallel(count, threads, |i| {
         let outcome = match source {
-            Source::Images(images, decode) => {
-                let input = model.input(&images[i].read(decode)?);
-                infer(args, model, images[i].label(), &input)
-            }
-            Source::Ready(file, ready) => infer(args, model, format!("{file}[{i}]"), &ready[i]),
+            Source::Images(images, decode) => match images[i].read(decode) {
+                Ok(image) => infer(args, model, images[i].label(), &model.input(&image)).map(Ok),
+                // A stack of tensors without some of its rows would be taken for the whole.
+                Err(unreadable) if args.out.is_some() => Err(unreadable),
+                Err(unreadable) => Ok(Err(unreadable)),
+            },
+            Source::Ready(file, ready) => infer(args, model, format!("{file}[{i}]"), &ready[i]).map(Ok),
         };
         progress.inc(1);
         outcome

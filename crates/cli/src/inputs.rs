@@ -11,6 +11,7 @@ use quantlens_data::scenes::{SceneRange, Split, render, scene_name};
 use quantlens_data::{Dataset, Format, OpenOptions, demo_image};
 
 use crate::args::ImageArgs;
+use crate::output;
 
 /// Name of the generated picture on the command line.
 pub const DEMO_IMAGE: &str = "demo:image";
@@ -96,6 +97,49 @@ pub fn decode_options(args: &ImageArgs, subcommand: &str) -> Result<DecodeOption
     Ok(DecodeOptions { decoder: args.decoder(subcommand)?, orient: !args.no_exif, ..DecodeOptions::default() })
 }
 
+/// What could be done with each input, and why the others could not be read.
+#[derive(Debug)]
+pub struct Readable<T> {
+    /// Results, in the inputs' order.
+    pub done: Vec<T>,
+    /// One for each unreadable input.
+    errors: Vec<anyhow::Error>,
+    /// How many inputs there were.
+    count: usize,
+}
+
+impl<T> Readable<T> {
+    /// Sorts results of [`parallel`], whose inner failures are unreadable inputs.
+    ///
+    /// # Errors
+    /// The first failure if nothing could be read.
+    pub fn sort(results: Vec<Result<T>>) -> Result<Self> {
+        let mut sorted = Self { done: Vec::new(), errors: Vec::new(), count: results.len() };
+        for result in results {
+            match result {
+                Ok(done) => sorted.done.push(done),
+                Err(error) => sorted.errors.push(error),
+            }
+        }
+        if sorted.done.is_empty() && !sorted.errors.is_empty() {
+            return Err(sorted.errors.swap_remove(0));
+        }
+        Ok(sorted)
+    }
+
+    /// Names the inputs that could not be read; for the end of a command, when the others' results are out.
+    ///
+    /// # Errors
+    /// How many they are, if any.
+    pub fn finish(&self) -> Result<()> {
+        if self.errors.is_empty() {
+            return Ok(());
+        }
+        self.errors.iter().for_each(|error| output::hint(&format!("error: {error:#}")));
+        Err(anyhow!("{} of {} images could not be read, the others are done", self.errors.len(), self.count))
+    }
+}
+
 /// Runs `job(i)` for `0..count` on `threads` threads; results in order of `i`.
 ///
 /// # Errors
@@ -136,5 +180,17 @@ mod tests {
             assert_eq!(failed.unwrap_err().to_string(), "5");
         }
         assert!(parallel(0, 4, Ok).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_can_be_read_is_kept() {
+        let some = Readable::sort(vec![Ok(1), Err(anyhow!("bad")), Ok(3)]).unwrap();
+        assert_eq!(some.done, [1, 3]);
+        assert!(some.finish().unwrap_err().to_string().starts_with("1 of 3 images"));
+        assert_eq!(
+            Readable::<u8>::sort(vec![Err(anyhow!("bad")), Err(anyhow!("worse"))]).unwrap_err().to_string(),
+            "bad"
+        );
+        Readable::<u8>::sort(Vec::new()).unwrap().finish().unwrap();
     }
 }

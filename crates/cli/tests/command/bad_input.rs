@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{Parts, demo, failure};
+use crate::common::{Parts, demo, failure, files, quantlens};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
@@ -132,6 +132,24 @@ fn broken_images() {
         let stderr = failure(folder.path(), args);
         assert!(stderr.contains("no-images"), "{args:?}\n{stderr}");
     }
+}
+
+#[test]
+fn an_unreadable_picture_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    for (name, bytes) in [("a.png", png()), ("b.png", png()[..60].to_vec()), ("c.png", png())] {
+        fs::write(photos.join(name), bytes).unwrap();
+    }
+    for args in [&["infer", "demo:int8", "photos"][..], &["cam", "demo:f32", "demo:int8", "photos"]] {
+        let output = quantlens(folder.path(), args);
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stdout.contains("a.png") && stdout.contains("c.png") && !stdout.contains("b.png"), "{stdout}");
+        assert!(stderr.contains("b.png") && stderr.contains("1 of 3 images could not be read"), "{stderr}");
+    }
+    assert_eq!(files(&folder.path().join("quantlens-cam")).len(), 2);
 }
 
 #[test]
