@@ -326,6 +326,15 @@ pub struct StudyArgs {
     /// Print the tables as JSON, as --tables json does
     #[arg(long)]
     pub json: bool,
+    /// Leave out report.html and the figures
+    #[arg(long, conflicts_with_all = ["report_pairs", "report_mb"])]
+    pub no_report: bool,
+    /// Report: images of each pair in its gallery, those whose maps differ most
+    #[arg(long, value_name = "N", default_value = "60")]
+    pub report_pairs: usize,
+    /// Report: largest size of report.html in MB; where it would be larger, pictures are compressed more, then left out
+    #[arg(long, value_name = "MB", default_value = "25", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub report_mb: u32,
     /// Leave out the timing stage (tables 8 and 9)
     #[arg(long, conflicts_with_all = ["timing_rounds", "timing_images", "timing_threads"])]
     pub no_timing: bool,

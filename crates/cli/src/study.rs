@@ -8,8 +8,8 @@ use quantlens::{DecodeOptions, Geometry};
 use quantlens_data::{Class, Dataset, OpenOptions, Sample};
 use quantlens_study::statistics::Bootstrap;
 use quantlens_study::{
-    CurveOptions, CurveReport, PairSpec, ScanReport, Shard, StudyConfig, SummaryOptions, TableFormat, TimingOptions,
-    render, run_curves, run_scan, run_timing, summarize,
+    CurveOptions, CurveReport, FIGURES, PairSpec, REPORT, ReportOptions, ScanReport, Shard, StudyConfig,
+    SummaryOptions, TableFormat, TimingOptions, render, run_curves, run_report, run_scan, run_timing, summarize,
 };
 use quantlens_xai::{BoxOptions, BoxRule};
 
@@ -56,7 +56,16 @@ pub fn run(args: &StudyArgs) -> Result<()> {
             output::print(&text)?;
         }
     }
-    let names = TableFormat::ALL.map(TableFormat::file_name).join(", ");
+    let mut names = TableFormat::ALL.map(TableFormat::file_name).join(", ");
+    if whole && !args.no_report {
+        let size = ReportOptions { pairs: args.report_pairs, max_bytes: 1_000_000 * args.report_mb as usize };
+        let report = run_report(&config, &summary, &options, &size, &stages)?;
+        if report.pairs < args.report_pairs && report.pairs < summary.pairs.iter().map(|p| p.images).max().unwrap_or(0)
+        {
+            output::hint(&format!("the gallery has {} images a pair: more would not fit (--report-mb)", report.pairs));
+        }
+        names += &format!(", {REPORT} ({:.1} MB), {FIGURES}/", report.bytes as f64 / 1e6);
+    }
     output::hint(&format!("records, {names} are in {}", config.out_dir.display()));
     Ok(())
 }

@@ -13,6 +13,7 @@ mod parquet_file;
 mod parts;
 mod progress;
 mod record;
+mod report;
 mod run;
 mod scan;
 pub mod statistics;
@@ -26,6 +27,7 @@ pub use manifest::{DataSettings, MANIFEST, Manifest, NetworkSettings, PairSettin
 pub use parts::{PART_SIZE, Part, Records, Shard};
 pub use progress::{Progress, Quiet};
 pub use record::{Precision, Reading, Record, SCHEMA_VERSION};
+pub use report::{FIGURES, REPORT, ReportFiles, ReportOptions, run_report};
 pub use run::{PairSpec, StudyConfig, run_curves, run_scan, run_timing, summarize};
 pub use scan::{ScanReport, WALL_TIMES};
 pub use summary::{

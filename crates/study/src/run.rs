@@ -382,6 +382,12 @@ fn preprocess(model: &Model, crop: [usize; 2], geometry: Geometry) -> Preprocess
     }
 }
 
+/// How each pair's float network wants its input.
+pub(crate) fn input_preprocess(config: &StudyConfig) -> Result<Vec<Preprocess>, Error> {
+    let size = input_size(config)?;
+    Ok(config.pairs.iter().map(|pair| preprocess(&pair.float, size, config.geometry)).collect())
+}
+
 /// A network ready to run.
 struct EngineNetwork<'a> {
     pair: &'a str,

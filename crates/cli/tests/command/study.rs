@@ -42,6 +42,10 @@ fn a_small_study_makes_records_and_tables() {
     }
     assert!(fs::read_to_string(folder.path().join("out/tables.tex")).unwrap().contains("\\begin{tabular}"));
     assert_eq!(tables["summary"]["pairs"][0]["images"], 3);
+    let page = fs::read_to_string(folder.path().join("out/report.html")).unwrap();
+    assert!(page.contains("id=\"table-11\"") && page.contains("id=\"gallery\"") && notes.contains("report.html"));
+    let figures = files(&folder.path().join("out/figures"));
+    assert!(figures.iter().filter(|p| p.extension().is_some_and(|e| e == "svg")).count() == 4, "{figures:?}");
     assert!(files(&folder.path().join("out")).iter().any(|p| p.extension().is_some_and(|e| e == "parquet")));
     // Again: nothing is scanned, another sign policy comes from the records, and JSON goes to the terminal.
     let (csv, _) = ok(
@@ -49,7 +53,9 @@ fn a_small_study_makes_records_and_tables() {
         &study(&["--no-timing", "--no-curves", "--tables", "csv", "--resamples", "50", "--seed", "9"]),
     );
     assert_eq!(csv, fs::read_to_string(folder.path().join("out/tables.csv")).unwrap());
-    let (json, notes) = ok(folder.path(), &study(&["--signs", "mean", "--no-timing", "--json"]));
+    fs::remove_file(folder.path().join("out/report.html")).unwrap();
+    let (json, notes) = ok(folder.path(), &study(&["--signs", "mean", "--no-timing", "--json", "--no-report"]));
+    assert!(!folder.path().join("out/report.html").exists() && !notes.contains("report.html"));
     assert!(notes.contains("3 images were in out already"), "{notes}");
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["summary"]["signs"], "mean");
 }

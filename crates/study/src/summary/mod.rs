@@ -128,6 +128,9 @@ pub struct PairSummary {
     pub subset: usize,
     /// Places in the data set of the subset's images, ascending.
     pub subset_indexes: Vec<u64>,
+    /// Places in the data set of all images, by falling RMSE.
+    #[serde(skip)]
+    pub ranked: Vec<u64>,
     /// Accuracy on all images.
     pub accuracy: Both<Accuracy>,
     /// Accuracy on the subset.
@@ -454,6 +457,7 @@ impl PairSummary {
             failed: images.failed,
             subset: size,
             subset_indexes: subset.iter().map(|i| i.index).collect(),
+            ranked: images.briefs.iter().map(|b| b.index.into()).collect(),
             accuracy: both(|which| accuracy(&images.briefs, which)),
             subset_accuracy: both(|which| accuracy(&images.briefs[..size], which)),
             rmse: rmse(&images.briefs, size),

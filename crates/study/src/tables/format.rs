@@ -56,7 +56,7 @@ pub fn render(s: &Summary, format: TableFormat) -> String {
 }
 
 /// What holds for the whole study, a line each.
-fn remarks(s: &Summary, start: &str) -> String {
+pub(crate) fn remarks(s: &Summary, start: &str) -> String {
     let mut lines = Vec::new();
     if s.missing_images > 0 {
         lines.push(format!("Not complete: {} images have no records yet.", s.missing_images));
@@ -70,7 +70,7 @@ fn remarks(s: &Summary, start: &str) -> String {
 }
 
 /// `Table 3`, `Figure 2`, or nothing for a table that the paper lacks.
-fn number(t: &Table) -> String {
+pub(crate) fn number(t: &Table) -> String {
     match t.id.split_once('-') {
         Some(("table", n)) => format!("Table {n}. "),
         Some(("figure", n)) => format!("Figure {n}. "),
@@ -91,7 +91,7 @@ fn cell(column: &Column, row: &Row, value: Option<f64>) -> String {
 }
 
 /// Headings and rows as text.
-fn cells(t: &Table) -> (Vec<String>, Vec<Vec<String>>) {
+pub(crate) fn cells(t: &Table) -> (Vec<String>, Vec<Vec<String>>) {
     let mut headings = vec!["network".to_string()];
     headings.extend(t.row_heading.clone());
     headings.extend(t.columns.iter().map(|c| c.heading.clone()));
@@ -104,7 +104,7 @@ fn cells(t: &Table) -> (Vec<String>, Vec<Vec<String>>) {
 }
 
 /// Columns before the numbers.
-fn text_columns(t: &Table) -> usize {
+pub(crate) fn text_columns(t: &Table) -> usize {
     1 + usize::from(t.row_heading.is_some())
 }
 

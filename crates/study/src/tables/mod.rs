@@ -8,7 +8,9 @@ mod paper;
 use serde::Serialize;
 
 pub use self::format::{TableFormat, render, to_json};
+pub(crate) use self::format::{cells, number, remarks, text_columns};
 use self::paper::{Paper, paper};
+use crate::manifest::PairSettings;
 use crate::summary::{Estimate, PairSummary, Scope, Summary};
 use crate::timing::{NetworkTimes, PairTimes, Spread};
 
@@ -274,6 +276,11 @@ fn statistics(p: &PairSummary, which: usize, paper: Option<[f64; 3]>) -> Vec<Lin
         return REAL.map(|r| line(r, paper)).into();
     }
     RAW.map(|r| line(r, paper)).into_iter().chain(REAL.map(|r| line(r, None))).collect()
+}
+
+/// The paper's Dice of a pair in percent, where it is one of the paper's four.
+pub(crate) fn paper_dice(settings: &PairSettings) -> Option<f64> {
+    paper(settings).map(|x| x.dice)
 }
 
 fn dice(p: &PairSummary, paper: Option<&Paper>) -> Vec<Line> {
