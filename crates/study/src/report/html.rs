@@ -203,6 +203,7 @@ fn table(t: &Table) -> String {
             let _ = match i {
                 0 if before == Some(cell) => write!(body, "<th scope=\"row\" class=\"same\">{cell_text}</th>"),
                 0 => write!(body, "<th scope=\"row\">{cell_text}</th>"),
+                _ if cell == "n/a" => write!(body, "<td class=\"number same\">n/a</td>"),
                 _ => write!(body, "<td{}>{cell_text}</td>", class(i)),
             };
         }

@@ -116,9 +116,9 @@ impl Row {
         let mut out = format!("<div class=\"row\">\n<p>{}</p>\n<div class=\"three\">\n", escape(&self.caption));
         for ((picture, text), boxes) in self.pictures.iter().zip(&self.texts).zip(&self.boxes) {
             let (w, h) = picture.dimensions();
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<div><svg xmlns=\"http://www.w3.org/2000/svg\" class=\"panel\" viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"{}\">\n",
+                "<div><svg xmlns=\"http://www.w3.org/2000/svg\" class=\"panel\" viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"{}\">",
                 escape(text)
             );
             // A picture that cannot be encoded leaves an empty panel with its boxes.
@@ -128,7 +128,7 @@ impl Row {
             for (b, right) in boxes {
                 out += &rectangle(*b, *right);
             }
-            let _ = write!(out, "</svg><p>{}</p></div>\n", escape(text));
+            let _ = writeln!(out, "</svg><p>{}</p></div>", escape(text));
         }
         out + "</div>\n</div>\n"
     }

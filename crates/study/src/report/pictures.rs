@@ -216,13 +216,13 @@ mod tests {
     #[test]
     fn outlines_stay_inside() {
         let mut picture = RgbImage::from_pixel(12, 10, image::Rgb([9; 3]));
-        outline(&mut picture, [2.0, 2.0, 30.0, 7.0], RIGHT);
+        outline(&mut picture, [2.0, 2.0, 30.0, 8.0], RIGHT);
         let at = |x, y| picture.get_pixel(x, y).0;
         assert_eq!(
             (at(2, 5), at(3, 3), at(1, 5), at(4, 5), at(6, 1)),
             (RIGHT.colour, RIGHT.colour, [0; 3], [0; 3], [0; 3])
         );
-        assert_eq!((at(0, 0), at(11, 9), at(11, 5)), ([9; 3], [9; 3], [9; 3]));
+        assert_eq!((at(0, 0), at(0, 9), at(11, 5)), ([9; 3], [9; 3], [9; 3]));
         outline(&mut picture, [-50.0, -50.0, 1e9, f64::NAN], WRONG);
     }
 
