@@ -30,6 +30,17 @@ SETTLE = """(async () => {
   await frame(); await frame();
 })()"""
 
+# Waits until the page has loaded every picture ahead of printing.
+LOADED = """(async () => {
+  const { data, loading } = window.quantlensGallery;
+  const until = performance.now() + 30000;
+  const there = () => [...loading.values()].filter((picture) => picture.naturalWidth > 0).length;
+  while (there() < data.images.length) {
+    if (performance.now() > until) throw new Error(`${there()} of ${data.images.length} pictures after 30 s`);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+})()"""
+
 # A number that changes with any pixel of a card's canvas.
 PIXELS = """((card, which) => {
   const canvas = document.querySelectorAll('.pair')[card].querySelectorAll('canvas')[which];
@@ -196,9 +207,22 @@ def check_widths(page, check, url):
         page.run(SETTLE)
         found = page.run("[document.documentElement.scrollWidth, document.body.scrollWidth]")
         check(f"no horizontal scroll at {width} pixels", max(found) <= width, found)
+
+
+def check_print(page, check, url):
+    page.open(url, *DESKTOP)
+    page.run(SETTLE)
+    page.run(LOADED)
     page.send("Emulation.setEmulatedMedia", media="print")
     hidden = page.run("getComputedStyle(document.getElementById('controls')).display")
     check("controls are not printed", hidden == "none", hidden)
+    page.run("window.dispatchEvent(new Event('beforeprint'))")
+    blank = page.run(
+        "[...document.querySelectorAll('.pair canvas')].filter((canvas) => {"
+        " const d = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;"
+        " return d.every((x, i) => x === d[i % 4]); }).length"
+    )
+    check("every picture is printed", blank == 0, f"{blank} are blank")
     page.send("Emulation.setEmulatedMedia", media="")
 
 
@@ -229,6 +253,7 @@ def main(arguments):
             check_sliders(page, check)
             check_keyboard(page, check)
             check_widths(page, check, url)
+            check_print(page, check, url)
             if "--screenshots" in arguments:
                 take_screenshots(page, url, pathlib.Path(arguments[arguments.index("--screenshots") + 1]))
         except Failure:

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::gather::{Entry, Outcome, PairData, Side, Turned};
 use super::panels::ClassName;
-use super::pictures::{Colours, Crops, GREY, INFERNO, VIRIDIS, corners, jpeg};
+use super::pictures::{Colours, Crops, GREY, INFERNO, VIRIDIS, jpeg};
 use crate::Error;
 use crate::progress::Progress;
 use crate::summary::{Summary, SummaryOptions};
@@ -153,7 +153,7 @@ fn item<'a>(network: usize, entry: &'a Entry, image: Option<usize>, class: Class
         map: s.map,
         p: &s.p,
         turned: s.turned,
-        found: s.found.map(corners),
+        found: s.found.map(|b| b.corners()),
         iou: s.iou,
     };
     Item {

@@ -8,7 +8,7 @@ use quantlens_xai::cam_map;
 
 use super::figures::file_name;
 use super::gather::{Entry, PairData, Side};
-use super::pictures::{Crops, Line, TRUTH, corners, covered, jpeg, outline, sheet};
+use super::pictures::{Crops, Line, TRUTH, covered, jpeg, outline, sheet};
 use super::svg::{escape, number};
 use crate::Error;
 
@@ -95,7 +95,7 @@ impl Row {
         };
         let [f32, int8] = &entry.sides;
         let truth = entry.true_class.map_or_else(|| "image".into(), |c| format!("true class: {}", class(c)));
-        let boxes = |side: &Side| side.found.map(|b| (corners(b), side.right)).into_iter().collect();
+        let boxes = |side: &Side| side.found.map(|b| (b.corners(), side.right)).into_iter().collect();
         let d = entry.difference;
         let flipped = if d.flipped { ", flipped" } else { "" };
         Self {

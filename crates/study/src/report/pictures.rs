@@ -4,7 +4,6 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use quantlens_data::{Preprocess, RgbImage};
-use quantlens_xai::PixelBox;
 
 use crate::Error;
 use crate::run::{StudyConfig, input_preprocess};
@@ -106,11 +105,6 @@ pub(super) fn outline(picture: &mut RgbImage, [x0, y0, x1, y1]: [f64; 4], line: 
             }
         }
     }
-}
-
-/// A predicted box as coordinates.
-pub(super) fn corners(found: PixelBox) -> [f64; 4] {
-    found.corners()
 }
 
 /// Rows of pictures of one size on white, a gap between.

@@ -55,6 +55,14 @@ fn per_pair(s: &Summary, text: impl Fn(&PairSummary) -> String) -> Vec<String> {
     s.pairs.iter().map(named).collect()
 }
 
+/// The pairs' counts of something: one number, or the smallest and the largest.
+fn counts(s: &Summary, count: impl Fn(&PairSummary) -> u64, one: &str) -> String {
+    let all: Vec<u64> = s.pairs.iter().map(count).collect();
+    let (low, high) = (all.iter().copied().min().unwrap_or(0), all.iter().copied().max().unwrap_or(0));
+    let each = if all.len() > 1 { "each: " } else { "" };
+    if low == high { format!("{each}{}", plural(low, one)) } else { format!("{each}{low}-{}", plural(high, one)) }
+}
+
 fn plural(count: u64, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
@@ -64,15 +72,16 @@ fn rows(s: &Summary) -> Vec<Vec<Stage>> {
     let scanned = s.data.images - s.missing_images;
     let [h, w] = s.data.input_size;
     let networks = |class, title: &str, precision: &str| {
-        let lines = per_pair(s, |p| {
-            let settings = if precision == "f32" { &p.settings.float } else { &p.settings.int8 };
-            format!("{}, {:.1} MB", settings.network, settings.bytes as f64 / crate::BYTES_A_MB)
-        });
+        let line = |p: &PairSummary| {
+            let network = if precision == "f32" { &p.settings.float } else { &p.settings.int8 };
+            format!("{}, {:.1} MB", p.settings.name, network.bytes as f64 / crate::BYTES_A_MB)
+        };
+        let lines: Vec<String> = s.pairs.iter().map(line).collect();
         let passes = plural(scanned * s.pairs.len() as u64, "forward pass").replace("passs", "passes");
         Stage { class, ..Stage::new(title, [lines, vec![passes]].concat()) }
     };
     let rows = 2 * scanned * s.pairs.len() as u64;
-    let failed = per_pair(s, |p| format!("{} with a result", plural(p.images as u64, "image")));
+    let usable = counts(s, |p| p.images as u64, "usable image");
     vec![
         vec![Stage::new(
             "Images",
@@ -81,7 +90,7 @@ fn rows(s: &Summary) -> Vec<Vec<Stage>> {
         vec![Stage::new("Input", vec![format!("decoder {}, {}, {h}x{w} pixels", s.data.decoder, s.data.geometry)])],
         vec![networks("f32", "Float networks", "f32"), networks("int8", "Their int8 twins", "int8")],
         vec![
-            Stage::new("Records", [vec![plural(rows, "row"), "EigenCAM vector, statistics".into()], failed].concat()),
+            Stage::new("Records", vec![plural(rows, "row"), "EigenCAM vector, statistics".into(), usable]),
             Stage { leaf: true, ..timing(s) },
         ],
         vec![Stage::new(
@@ -107,7 +116,7 @@ fn deletion(s: &Summary) -> Stage {
     let Some(curves) = &s.curves else {
         return Stage::skipped(title, "not run for these signs");
     };
-    let images = per_pair(s, |p| plural(p.curves.as_ref().map_or(0, |c| c.f32.images), "image"));
+    let images = vec![counts(s, |p| p.curves.as_ref().map_or(0, |c| c.f32.images), "image")];
     let settings =
         vec![format!("101 steps, {} class", curves.class), format!("to {}, on {}", curves.delete_to, curves.insert_on)];
     Stage::new(title, [images, settings].concat())
@@ -118,7 +127,7 @@ fn localization(s: &Summary) -> Stage {
     if s.pairs.iter().all(|p| p.boxed == 0) {
         return Stage::skipped(title, "no image has a true box");
     }
-    let boxed = per_pair(s, |p| format!("{} with a box", plural(p.boxed as u64, "image")));
+    let boxed = vec![counts(s, |p| p.boxed as u64, "boxed image")];
     Stage::new(title, [boxed, vec![format!("threshold {}", s.threshold), s.box_rule.into()]].concat())
 }
 

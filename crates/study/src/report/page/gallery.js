@@ -12,26 +12,32 @@
   };
   const state = {};
   const palettes = {};
+  const loading = new Map();
   const pictures = new Map();
   const visible = new Set();
 
-  // Pixels of a picture, once it is decoded; cards that wait for it are drawn again then.
+  // A picture on its way; cards that wait for it are drawn again when it is there.
+  function load(index) {
+    if (!loading.has(index)) {
+      const picture = new Image();
+      picture.onload = () => schedule();
+      picture.src = `data:image/jpeg;base64,${data.images[index]}`;
+      loading.set(index, picture);
+    }
+    return loading.get(index);
+  }
+
+  // A picture's pixels; null while there are none.
   function pixels(index) {
     if (index === null) return null;
-    if (!pictures.has(index)) {
-      pictures.set(index, null);
-      const picture = new Image();
-      picture.onload = () => {
-        const canvas = document.createElement("canvas");
-        [canvas.width, canvas.height] = [W, H];
-        const context = canvas.getContext("2d", { willReadFrequently: true });
-        context.drawImage(picture, 0, 0, W, H);
-        pictures.set(index, context.getImageData(0, 0, W, H).data);
-        schedule();
-      };
-      picture.src = `data:image/jpeg;base64,${data.images[index]}`;
+    if (!pictures.has(index) && load(index).naturalWidth > 0) {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [W, H];
+      const context = canvas.getContext("2d", { willReadFrequently: true });
+      context.drawImage(load(index), 0, 0, W, H);
+      pictures.set(index, context.getImageData(0, 0, W, H).data);
     }
-    return pictures.get(index);
+    return pictures.get(index) ?? null;
   }
 
   function element(name, text, className) {
@@ -252,10 +258,17 @@
   });
   control("controls").addEventListener("reset", () => setTimeout(reset));
   control("controls").addEventListener("submit", (event) => event.preventDefault());
-  // On paper there is no scrolling into view.
-  window.addEventListener("beforeprint", () => cards.filter((card) => card.node.isConnected).forEach(draw));
+  // On paper nothing scrolls into view or opens: pictures are loaded ahead of it, one after the other.
+  window.addEventListener("beforeprint", () => {
+    document.querySelectorAll("#settings details").forEach((details) => { details.open = true; });
+    cards.filter((card) => card.node.isConnected).forEach(draw);
+  });
+  const ahead = (index) => {
+    if (index < data.images.length) load(index).decode().catch(() => {}).then(() => setTimeout(ahead, 5, index + 1));
+  };
+  window.addEventListener("load", () => ahead(0));
   reset();
 
   // For the test: what the page computed, and what the study had recorded.
-  window.quantlensGallery = { data, cards, pictures, draw };
+  window.quantlensGallery = { data, cards, loading, pictures, draw };
 })();
