@@ -72,56 +72,58 @@ fn networks(pair: &PairSettings) -> Rows {
 
 fn definitions(s: &Summary) -> Rows {
     let [h, w] = s.data.input_size;
-    let rows: [(&'static str, &str); 10] = [
-        (
-            "Map",
-            "EigenCAM as pytorch-grad-cam computes it: positions by channels, centred by channel, projected on the first right \
-             singular vector; negative values to 0, minimum and maximum to 0 and 1, bilinear resize to the input's size with \
-             half-pixel centres, minimum and maximum to 0 and 1 once more; 8 bits as floor(255 x).",
-        ),
-        (
-            "Sign",
-            "That of a singular vector is arbitrary. lapack: the top-left position projects negative, which is what NumPy returns. \
-             mean: the map correlates with the mean activation. peak: the value of largest magnitude is positive. random: a fair \
-             coin for each map. Aligned: one map of a pair is turned where the two correlate negatively (flipped).",
-        ),
-        ("RMSE", "Root of the mean squared difference of a pair's 8-bit maps, 0 to 255."),
-        ("Subset", "The 5 % of a pair's images, rounded up, with the largest RMSE."),
-        (
-            "Deletion and insertion",
-            "Step k of 100 changes round(k pixels / 100) pixels by falling value of the network's own map (before it has 8 bits), ties \
-             in row-major order; area under the probability by the trapezoid rule. An int8 network's input is blended after \
-             quantization.",
-        ),
-        (
-            "Localization",
-            "Foreground: grey above floor(t maximum). IoU with sizes + 1, with the best of the image's true boxes, which go \
-             through the same resize and crop as the pixels; one that is cropped away is dropped. GT-known: share of images \
-             with an IoU of 0.5 or more.",
-        ),
-        (
-            "Activations",
-            "Means of per-image values at the layer: population standard deviation, share of zeros, entropy of the softmax over \
-             channels averaged over positions (epsilon 1e-10 inside the logarithm). Raw: of the stored integers, as the paper's \
-             int8 columns; otherwise of real values.",
-        ),
-        (
-            "Histograms, Dice",
-            "By image the mean over channels, minimum and maximum to 0 and 1, 256 bins; counts summed over the subset. \
-             Sorensen-Dice of the two networks' shares.",
-        ),
-        (
-            "Intervals",
-            "Percentile bootstrap over images. On the subset there are two: with the subset chosen again inside each resample, and \
-             with the subset as it is (fixed).",
-        ),
-        (
-            "Tests",
-            "McNemar's exact test for accuracy and GT-known localization, otherwise the paired sign-flip permutation test of the \
-             mean; Holm's correction over all tests of the study. Effect sizes: odds ratio, and Cohen's d_z.",
-        ),
-    ];
-    let mut rows: Rows = rows.map(|(name, text)| (name, text.to_string())).into();
+    let mut rows: Rows = DEFINITIONS.map(|(name, text)| (name, text.to_string())).into();
     rows.insert(1, ("Layer", format!("The output of each network's layer named above; maps at {h}x{w}.")));
     rows
 }
+
+/// What each number is, where the paper leaves a choice.
+const DEFINITIONS: [(&str, &str); 10] = [
+    (
+        "Map",
+        "EigenCAM as pytorch-grad-cam computes it: positions by channels, centred by channel, projected on the first right \
+             singular vector; negative values to 0, minimum and maximum to 0 and 1, bilinear resize to the input's size with \
+             half-pixel centres, minimum and maximum to 0 and 1 once more; 8 bits as floor(255 x).",
+    ),
+    (
+        "Sign",
+        "That of a singular vector is arbitrary. lapack: the top-left position projects negative, which is what NumPy returns. \
+             mean: the map correlates with the mean activation. peak: the value of largest magnitude is positive. random: a fair \
+             coin for each map. Aligned: one map of a pair is turned where the two correlate negatively (flipped).",
+    ),
+    ("RMSE", "Root of the mean squared difference of a pair's 8-bit maps, 0 to 255."),
+    ("Subset", "The 5 % of a pair's images, rounded up, with the largest RMSE."),
+    (
+        "Deletion and insertion",
+        "Step k of 100 changes round(k pixels / 100) pixels by falling value of the network's own map (before it has 8 bits), ties \
+             in row-major order; area under the probability by the trapezoid rule. An int8 network's input is blended after \
+             quantization.",
+    ),
+    (
+        "Localization",
+        "Foreground: grey above floor(t maximum). IoU with sizes + 1, with the best of the image's true boxes, which go \
+             through the same resize and crop as the pixels; one that is cropped away is dropped. GT-known: share of images \
+             with an IoU of 0.5 or more.",
+    ),
+    (
+        "Activations",
+        "Means of per-image values at the layer: population standard deviation, share of zeros, entropy of the softmax over \
+             channels averaged over positions (epsilon 1e-10 inside the logarithm). Raw: of the stored integers, as the paper's \
+             int8 columns; otherwise of real values.",
+    ),
+    (
+        "Histograms, Dice",
+        "By image the mean over channels, minimum and maximum to 0 and 1, 256 bins; counts summed over the subset. \
+             Sorensen-Dice of the two networks' shares.",
+    ),
+    (
+        "Intervals",
+        "Percentile bootstrap over images. On the subset there are two: with the subset chosen again inside each resample, and \
+             with the subset as it is (fixed).",
+    ),
+    (
+        "Tests",
+        "McNemar's exact test for accuracy and GT-known localization, otherwise the paired sign-flip permutation test of the \
+             mean; Holm's correction over all tests of the study. Effect sizes: odds ratio, and Cohen's d_z.",
+    ),
+];

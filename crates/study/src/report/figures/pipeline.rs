@@ -1,8 +1,10 @@
 //! Figure 1: the pipeline as it ran, with its counts.
 
 use super::Figure;
+use crate::record::Precision;
 use crate::report::svg::{Anchor, Svg, fitted};
 use crate::summary::{PairSummary, Summary};
+use crate::tables::BYTES_A_MB;
 
 const WIDTH: f64 = 500.0;
 const MARGIN: f64 = 10.0;
@@ -15,7 +17,7 @@ const LINE: f64 = 19.0;
 struct Stage {
     /// How it is drawn: `skipped` for a stage that did not run.
     class: &'static str,
-    /// Whether the next row comes from other stages alone.
+    /// Whether nothing of the next row comes from it.
     leaf: bool,
     title: String,
     lines: Vec<String>,
@@ -71,15 +73,6 @@ fn plural(count: u64, one: &str) -> String {
 fn rows(s: &Summary) -> Vec<Vec<Stage>> {
     let scanned = s.data.images - s.missing_images;
     let [h, w] = s.data.input_size;
-    let networks = |class, title: &str, precision: &str| {
-        let line = |p: &PairSummary| {
-            let network = if precision == "f32" { &p.settings.float } else { &p.settings.int8 };
-            format!("{}, {:.1} MB", p.settings.name, network.bytes as f64 / crate::BYTES_A_MB)
-        };
-        let lines: Vec<String> = s.pairs.iter().map(line).collect();
-        let passes = plural(scanned * s.pairs.len() as u64, "forward pass").replace("passs", "passes");
-        Stage { class, ..Stage::new(title, [lines, vec![passes]].concat()) }
-    };
     let rows = 2 * scanned * s.pairs.len() as u64;
     let usable = counts(s, |p| p.images as u64, "usable image");
     vec![
@@ -88,7 +81,7 @@ fn rows(s: &Summary) -> Vec<Vec<Stage>> {
             vec![s.data.description.clone(), format!("{} of {}", scanned, plural(s.data.images, "image"))],
         )],
         vec![Stage::new("Input", vec![format!("decoder {}, {}, {h}x{w} pixels", s.data.decoder, s.data.geometry)])],
-        vec![networks("f32", "Float networks", "f32"), networks("int8", "Their int8 twins", "int8")],
+        vec![networks(s, Precision::F32), networks(s, Precision::Int8)],
         vec![
             Stage::new("Records", vec![plural(rows, "row"), "EigenCAM vector, statistics".into(), usable]),
             Stage { leaf: true, ..timing(s) },
@@ -107,8 +100,23 @@ fn rows(s: &Summary) -> Vec<Vec<Stage>> {
         )],
         vec![deletion(s), localization(s)],
         vec![statistics(s)],
-        vec![Stage::new("Tables 1-11, figures 1-3, this report", vec!["each number beside the paper's".into()])],
+        vec![Stage::new(
+            "Tables 1-11, figures 1-3, this report",
+            vec!["with the paper's numbers where it has any".into()],
+        )],
     ]
+}
+
+/// The networks of one precision, with the sizes of their files.
+fn networks(s: &Summary, precision: Precision) -> Stage {
+    let line = |p: &PairSummary| {
+        let network = if precision == Precision::F32 { &p.settings.float } else { &p.settings.int8 };
+        format!("{}, {:.1} MB", p.settings.name, network.bytes as f64 / BYTES_A_MB)
+    };
+    let mut lines: Vec<String> = s.pairs.iter().map(line).collect();
+    lines.push(format!("forward passes: {}", (s.data.images - s.missing_images) * s.pairs.len() as u64));
+    let title = if precision == Precision::F32 { "Float networks" } else { "Their int8 twins" };
+    Stage { class: precision.name(), ..Stage::new(title, lines) }
 }
 
 fn deletion(s: &Summary) -> Stage {
