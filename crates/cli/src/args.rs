@@ -9,9 +9,10 @@ use quantlens_data::{BBox, Decoder, Format, Labels};
 use quantlens_study::Shard;
 use quantlens_xai::{Baseline, SignPolicy, Threshold};
 
+use crate::parse::StudySigns;
 use crate::parse::{
     parse_baseline, parse_bbox, parse_count, parse_isa, parse_out, parse_seconds, parse_shard, parse_signs, parse_size,
-    parse_svg, parse_threads, parse_threshold,
+    parse_study_signs, parse_svg, parse_threads, parse_threshold,
 };
 
 const ABOUT: &str = "Runs torchvision's CNNs in f32 and int8, exact to PyTorch, and shows where quantization changes \
@@ -284,17 +285,19 @@ pub struct StudyArgs {
     /// Only the first N images
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub limit: Option<usize>,
-    /// Only the K-th of N shares of the images (1/4 to 4/4); shares in one folder merge
+    /// Only the K-th of N shares (1/4 to 4/4) of the images, and of deletion and insertion once all images' records are in
+    /// the folder; shares in one folder merge
     #[arg(long, value_name = "K/N", value_parser = parse_shard)]
     pub shard: Option<Shard>,
     /// Layer of all networks that is explained [default: each model's last convolutional block]
     #[arg(long, value_name = "LAYER")]
     pub layer: Option<String>,
-    /// How the maps' signs are chosen: lapack, mean, peak or random:SEED
-    #[arg(long, value_name = "POLICY", default_value = "lapack", value_parser = parse_signs)]
-    pub signs: SignPolicy,
+    /// How the maps' signs are chosen: lapack, mean, peak, random:SEED, or all: each of these in turn (random:0), deletion
+    /// and insertion included, with tables of its own; the main ones are lapack's
+    #[arg(long, value_name = "POLICY", default_value = "lapack", value_parser = parse_study_signs)]
+    pub signs: StudySigns,
     /// Leave out deletion and insertion, about 200 forward passes an image and network of the subset
-    #[arg(long, conflicts_with_all = ["delete_to", "insert_on", "follow_true", "whole"])]
+    #[arg(long, conflicts_with_all = ["delete_to", "insert_on", "follow_true"])]
     pub no_curves: bool,
     /// Deletion: what pixels become (dataset-mean, black, image-mean, blur or noise:SEED)
     #[arg(long, value_name = "BASELINE", default_value = "dataset-mean", value_parser = parse_baseline)]
@@ -305,7 +308,7 @@ pub struct StudyArgs {
     /// Deletion and insertion: follow the true class instead of the predicted one
     #[arg(long)]
     pub follow_true: bool,
-    /// Deletion and insertion of all images instead of the subset
+    /// Deletion and insertion, and localization at swept thresholds, of all images instead of the subset
     #[arg(long)]
     pub whole: bool,
     /// Localization: foreground above this share of a map's maximum (0 to 1), or otsu
@@ -347,6 +350,10 @@ pub struct StudyArgs {
     /// Timing: threads of a network
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_threads)]
     pub timing_threads: usize,
+    /// Also time EigenCAM, ScoreCAM and AblationCAM of every network on the first N images (1 if none is given): a table of
+    /// its own; ScoreCAM takes a forward pass a channel
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", value_parser = parse_count)]
+    pub methods: Option<usize>,
     /// Engine options.
     #[command(flatten)]
     pub engine: EngineArgs,

@@ -83,6 +83,30 @@ pub fn parse_signs(text: &str) -> Result<SignPolicy, String> {
     text.parse().map_err(|e: quantlens_xai::Error| e.to_string())
 }
 
+/// The sign policies of a study.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum StudySigns {
+    /// One.
+    One(SignPolicy),
+    /// All of them, `lapack` first.
+    All,
+}
+
+impl StudySigns {
+    /// The policies, the one of the main tables first.
+    pub fn policies(self) -> Vec<SignPolicy> {
+        match self {
+            Self::One(policy) => vec![policy],
+            Self::All => vec![SignPolicy::Lapack, SignPolicy::Mean, SignPolicy::Peak, SignPolicy::Random(0)],
+        }
+    }
+}
+
+/// The name of a sign policy, or `all`.
+pub fn parse_study_signs(text: &str) -> Result<StudySigns, String> {
+    if text == "all" { Ok(StudySigns::All) } else { parse_signs(text).map(StudySigns::One) }
+}
+
 /// Left, top, right and bottom.
 pub fn parse_bbox(text: &str) -> Result<BBox, String> {
     let numbers = text.split(',').map(|n| n.trim().parse::<f64>()).collect::<Result<Vec<_>, _>>();

@@ -70,6 +70,7 @@ impl Progress for Stages {
         let unit = match stage {
             "timing" => "rounds",
             "statistics" => "pairs",
+            "methods" => "maps",
             _ => "images",
         };
         let now = Instant::now();

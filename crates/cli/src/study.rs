@@ -8,65 +8,130 @@ use quantlens::{DecodeOptions, Geometry};
 use quantlens_data::{Class, Dataset, OpenOptions, Sample};
 use quantlens_study::statistics::Bootstrap;
 use quantlens_study::{
-    CurveOptions, CurveReport, FIGURES, PairSpec, REPORT, ReportOptions, ScanReport, Shard, StudyConfig,
-    SummaryOptions, TableFormat, TimingOptions, render, run_curves, run_report, run_scan, run_timing, summarize,
+    CurveOptions, CurveReport, Error, FIGURES, PairSpec, REPORT, Records, ReportOptions, ScanReport, Shard,
+    StudyConfig, Summary, SummaryOptions, TableFormat, TimingOptions, render, run_curves, run_mean_activations,
+    run_methods, run_report, run_scan, run_timing, summarize,
 };
-use quantlens_xai::{BoxOptions, BoxRule};
+use quantlens_xai::{BoxOptions, BoxRule, SignPolicy};
 
 use crate::args::{self, BoxRuleName, GeometryName, StudyArgs, TablesName};
+use crate::parse::StudySigns;
 use crate::stages::{self, Stages};
 use crate::{models, output};
 
 /// Runs the subcommand.
 pub fn run(args: &StudyArgs) -> Result<()> {
-    let config = configure(args)?;
+    let mut config = configure(args)?;
     let stages = Stages::default();
     stages::catch_interrupts();
-    let report = run_scan(&config, &stages)?;
-    tell(args, &report);
-    let whole = config.shard == Shard::ALL;
-    if whole && !args.no_timing {
+    tell(args, &run_scan(&config, &stages)?);
+    if config.shard == Shard::ALL && !args.no_timing {
         let options =
             TimingOptions { rounds: args.timing_rounds, images: args.timing_images, threads: args.timing_threads };
         run_timing(&config, options, &stages)?;
     }
-    if whole && !args.no_curves {
-        let options = CurveOptions {
-            delete_to: args.delete_to,
-            insert_on: args.insert_on,
-            true_class: args.follow_true,
-            whole: args.whole,
-        };
-        tell_curves(&run_curves(&config, options, &stages)?);
+    if let Some(images) = args.methods {
+        run_methods(&config, images, &stages)?;
     }
+    let complete = Records::open(&config.out_dir)?.missing_images() == 0;
+    if !complete && !args.no_curves {
+        output::hint(
+            "deletion and insertion wait for the other shares' records: put them here and run this command again",
+        );
+    }
+    if complete && !args.no_curves {
+        let mut main = true;
+        for signs in args.signs.policies() {
+            config.signs = signs;
+            main &= applicable(args, signs, perturb(args, &config, main, &stages))?.is_none();
+        }
+    }
+    let mut names = TableFormat::ALL.map(TableFormat::file_name).join(", ");
+    let mut main = true;
+    for signs in args.signs.policies() {
+        config.signs = signs;
+        let options = summary_options(args, signs);
+        let found = summarize(&config.out_dir, &options, &stages);
+        let Some(summary) = applicable(args, signs, found)? else { continue };
+        write_tables(args, &config.out_dir, &summary, (!main).then_some(signs))?;
+        if main && config.shard == Shard::ALL && !args.no_report {
+            names += &report(args, &config, &summary, &options, &stages)?;
+        }
+        main = false;
+    }
+    output::hint(&format!("records, {names} are in {}", config.out_dir.display()));
+    Ok(())
+}
+
+/// What a policy gave; of all policies, one that does not apply to the layer is left out.
+fn applicable<T>(args: &StudyArgs, signs: SignPolicy, found: Result<T, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Err(Error::Xai(why @ quantlens_xai::Error::LapackSign { .. })) if args.signs == StudySigns::All => {
+            output::hint(&format!("signs {signs} are left out: {why}"));
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+/// Writes the report and the figures; says how the names of the files go on.
+fn report(
+    args: &StudyArgs,
+    config: &StudyConfig,
+    summary: &Summary,
+    options: &SummaryOptions,
+    stages: &Stages,
+) -> Result<String, Error> {
+    let size = ReportOptions { pairs: args.report_pairs, max_bytes: 1_000_000 * args.report_mb as usize };
+    let report = run_report(config, summary, options, &size, stages)?;
+    if report.pairs < args.report_pairs && report.pairs < summary.pairs.iter().map(|p| p.images).max().unwrap_or(0) {
+        output::hint(&format!("the gallery has {} images a pair: more would not fit (--report-mb)", report.pairs));
+    }
+    Ok(format!(", {REPORT} ({:.1} MB), {FIGURES}/", report.bytes as f64 / 1e6))
+}
+
+/// Deletion and insertion under the configuration's signs and, for the main tables, the subset's mean activation.
+fn perturb(args: &StudyArgs, config: &StudyConfig, main: bool, stages: &Stages) -> Result<(), Error> {
+    let options = CurveOptions {
+        delete_to: args.delete_to,
+        insert_on: args.insert_on,
+        true_class: args.follow_true,
+        whole: args.whole,
+        shard: config.shard,
+    };
+    tell_curves(&run_curves(config, options, stages)?);
+    if main && config.shard == Shard::ALL {
+        run_mean_activations(config, stages)?;
+    }
+    Ok(())
+}
+
+fn summary_options(args: &StudyArgs, signs: SignPolicy) -> SummaryOptions {
     let bootstrap = Bootstrap { seed: args.seed, resamples: args.resamples, ..Bootstrap::default() };
     let rule = match args.box_rule {
         BoxRuleName::Contour => BoxRule::LargestContour,
         BoxRuleName::Pixels => BoxRule::MostPixels,
     };
     let boxes = BoxOptions { rule, ..BoxOptions::default() };
-    let options = SummaryOptions { signs: config.signs, threshold: args.threshold, boxes, bootstrap };
-    let summary = summarize(&config.out_dir, &options, &stages)?;
+    SummaryOptions { signs, threshold: args.threshold, boxes, whole: args.whole, bootstrap }
+}
+
+/// Writes the tables in every format, the main ones and those of further signs apart, and prints the main ones.
+fn write_tables(args: &StudyArgs, folder: &Path, summary: &Summary, signs: Option<SignPolicy>) -> Result<()> {
     let printed = if args.json { TableFormat::Json } else { args.tables.into() };
     for format in TableFormat::ALL {
-        let text = render(&summary, format);
-        let path = config.out_dir.join(format.file_name());
-        output::write_file(&path, |f| Ok(std::io::Write::write_all(f, text.as_bytes())?))?;
-        if format == printed {
+        let text = render(summary, format);
+        let name = match signs {
+            Some(signs) => {
+                format.file_name().replace("tables", &format!("tables-{}", signs.to_string().replace(':', "-")))
+            }
+            None => format.file_name().into(),
+        };
+        output::write_file(&folder.join(name), |f| Ok(std::io::Write::write_all(f, text.as_bytes())?))?;
+        if format == printed && signs.is_none() {
             output::print(&text)?;
         }
     }
-    let mut names = TableFormat::ALL.map(TableFormat::file_name).join(", ");
-    if whole && !args.no_report {
-        let size = ReportOptions { pairs: args.report_pairs, max_bytes: 1_000_000 * args.report_mb as usize };
-        let report = run_report(&config, &summary, &options, &size, &stages)?;
-        if report.pairs < args.report_pairs && report.pairs < summary.pairs.iter().map(|p| p.images).max().unwrap_or(0)
-        {
-            output::hint(&format!("the gallery has {} images a pair: more would not fit (--report-mb)", report.pairs));
-        }
-        names += &format!(", {REPORT} ({:.1} MB), {FIGURES}/", report.bytes as f64 / 1e6);
-    }
-    output::hint(&format!("records, {names} are in {}", config.out_dir.display()));
     Ok(())
 }
 
@@ -110,7 +175,6 @@ fn configure(args: &StudyArgs) -> Result<StudyConfig> {
         limit: args.limit,
         threads: models::threads(&args.engine),
         isa: models::isa(&args.engine)?,
-        signs: args.signs,
         shard: args.shard.unwrap_or(Shard::ALL),
         ..StudyConfig::new(pairs, dataset, &args.out)
     })

@@ -12,11 +12,13 @@ use crate::Error;
 use crate::curves::{CurveOptions, CurveReport, Curves, Scorer};
 use crate::data_hash::data_hash;
 use crate::manifest::{DataSettings, Manifest, NetworkSettings, PairSettings, Settings};
+use crate::methods::{Explainer, Methods, PairMethods};
 use crate::parts::{PART_SIZE, Records, Shard};
 use crate::progress::Progress;
 use crate::record::{Precision, SCHEMA_VERSION};
 use crate::scan::{Images, Input, Network, Scan, ScanReport};
 use crate::summary::{Summary, SummaryOptions, chosen_images};
+use crate::tensors::{self, MeanActivations};
 use crate::timing::{Observe, TimingOptions, Timings, time_pair};
 
 /// A float network and its quantized twin.
@@ -92,7 +94,7 @@ impl StudyConfig {
 /// Settings that cannot work, or that differ from the folder's; networks that cannot be planned; files that cannot be
 /// written; not a single usable image. Single images that cannot be read are recorded and reported, not errors.
 pub fn run_scan(config: &StudyConfig, progress: &dyn Progress) -> Result<ScanReport, Error> {
-    let study = Study::new(config, 1, false)?;
+    let study = Study::new(config, 1, Starts::Image)?;
     let manifest = Manifest::new(study.settings(progress)?, config.isa.name());
     let networks: Vec<&dyn Network> = study.networks.iter().map(|n| n as &dyn Network).collect();
     let scan = Scan {
@@ -112,7 +114,7 @@ pub fn run_scan(config: &StudyConfig, progress: &dyn Progress) -> Result<ScanRep
 /// # Errors
 /// As [`run_scan`].
 pub fn run_timing(config: &StudyConfig, options: TimingOptions, progress: &dyn Progress) -> Result<Timings, Error> {
-    let study = Study::new(config, options.threads, false)?;
+    let study = Study::new(config, options.threads, Starts::Image)?;
     let inputs = study.first_inputs(options.images)?;
     progress.start("timing", (config.pairs.len() * (options.rounds + 1)) as u64, 0);
     let mut pairs = Vec::new();
@@ -132,13 +134,43 @@ pub fn run_timing(config: &StudyConfig, options: TimingOptions, progress: &dyn P
     Ok(timings)
 }
 
+/// Times EigenCAM, ScoreCAM and AblationCAM of all networks on the first readable images, and writes the result into the
+/// folder. Seconds to minutes an image: ScoreCAM takes a pass a channel.
+///
+/// # Errors
+/// As [`run_scan`].
+pub fn run_methods(config: &StudyConfig, images: usize, progress: &dyn Progress) -> Result<Methods, Error> {
+    let study = Study::new(config, 1, Starts::Layer)?;
+    let inputs = study.first_inputs(images)?;
+    progress.start("methods", (study.networks.len() * inputs.len()) as u64, 0);
+    let costs = |network: &EngineNetwork<'_>| {
+        let cams = CamWorkspace::new(config.isa)?;
+        let mut explainer = Explainer::new(network.plan.session(), cams, network.layer, study.input_size);
+        for image in &inputs {
+            let failed = |why| Error::Network { network: format!("{} {}", network.pair, network.precision), why };
+            explainer.explain(&image[network.input].tensor).map_err(failed)?;
+            progress.advance(1);
+            progress.check()?;
+        }
+        Ok::<_, Error>(explainer.costs())
+    };
+    let mut pairs = Vec::new();
+    for (spec, networks) in config.pairs.iter().zip(study.networks.chunks_exact(2)) {
+        pairs.push(PairMethods { name: spec.name.clone(), f32: costs(&networks[0])?, int8: costs(&networks[1])? });
+    }
+    progress.finish();
+    let methods = Methods { isa: config.isa.name().into(), images: inputs.len(), pairs };
+    methods.write(&config.out_dir)?;
+    Ok(methods)
+}
+
 /// Runs deletion and insertion on the subset of the folder's records under the study's sign policy, or on all images,
 /// and writes the curves into a folder within. What is there already is kept.
 ///
 /// # Errors
 /// As [`run_scan`] and [`Summary::compute`]; [`Error::SettingsChanged`] where the folder has curves of other options.
 pub fn run_curves(config: &StudyConfig, options: CurveOptions, progress: &dyn Progress) -> Result<CurveReport, Error> {
-    let study = Study::new(config, 1, true)?;
+    let study = Study::new(config, 1, Starts::Quantized)?;
     let records = Records::open(&config.out_dir)?;
     let curves = Curves {
         images: &study,
@@ -153,12 +185,52 @@ pub fn run_curves(config: &StudyConfig, options: CurveOptions, progress: &dyn Pr
     curves.run(progress)
 }
 
+/// Runs the subset of the folder's records once more and writes the histograms of its mean activations into the folder.
+/// Such as are there already, of the same records and signs, are kept.
+///
+/// # Errors
+/// As [`run_curves`].
+pub fn run_mean_activations(config: &StudyConfig, progress: &dyn Progress) -> Result<(), Error> {
+    let records = Records::open(&config.out_dir)?;
+    let manifest = records.manifest();
+    let chosen = chosen_images(&records, config.signs, false, progress)?;
+    let sizes = chosen.iter().map(|places| places.len() as u64);
+    if let Some(there) = MeanActivations::read(&config.out_dir, config.signs, manifest)?
+        && there.pairs.iter().map(|p| p.images).eq(sizes.clone())
+    {
+        return Ok(());
+    }
+    let study = Study::new(config, 1, Starts::Image)?;
+    progress.start("mean activations", sizes.sum(), 0);
+    let mut pairs = Vec::new();
+    for ((spec, networks), places) in config.pairs.iter().zip(study.networks.chunks_exact(2)).zip(&chosen) {
+        let networks: [&dyn Network; 2] = [&networks[0], &networks[1]];
+        pairs.push(tensors::of_pair(&spec.name, &study, networks, places, config.threads, progress)?);
+    }
+    progress.finish();
+    let (records, signs) = (manifest.settings_hash.clone(), config.signs.to_string());
+    MeanActivations { records, signs, pairs }.write(&config.out_dir, config.signs)
+}
+
 /// The tables' numbers from the folder's records and, where it ran, the timing stage's file.
 ///
 /// # Errors
 /// As [`Summary::compute`].
 pub fn summarize(folder: &Path, options: &SummaryOptions, progress: &dyn Progress) -> Result<Summary, Error> {
-    Summary::compute(&Records::open(folder)?, options, Timings::read(folder)?, progress)
+    let mut summary = Summary::compute(&Records::open(folder)?, options, Timings::read(folder)?, progress)?;
+    summary.methods = Methods::read(folder)?;
+    Ok(summary)
+}
+
+/// Where else than at the image a network is to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Starts {
+    /// Nowhere.
+    Image,
+    /// An int8 network at its quantized input.
+    Quantized,
+    /// At the layer.
+    Layer,
 }
 
 /// A configuration made ready: plans, and the ways its networks want images prepared.
@@ -172,8 +244,7 @@ struct Study<'a> {
 }
 
 impl<'a> Study<'a> {
-    /// `blend`: the networks are to take inputs that are quantized already.
-    fn new(config: &'a StudyConfig, threads: usize, blend: bool) -> Result<Self, Error> {
+    fn new(config: &'a StudyConfig, threads: usize, starts: Starts) -> Result<Self, Error> {
         check(config)?;
         let samples = &config.dataset.samples;
         let samples = &samples[..samples.len().min(config.limit.unwrap_or(usize::MAX))];
@@ -181,7 +252,7 @@ impl<'a> Study<'a> {
         let mut study = Self { config, samples, input_size, preprocess: Vec::new(), networks: Vec::new() };
         for pair in &config.pairs {
             for (model, precision) in [(&pair.float, Precision::F32), (&pair.int8, Precision::Int8)] {
-                let network = study.network(pair, model, precision, threads, blend)?;
+                let network = study.network(pair, model, precision, threads, starts)?;
                 study.networks.push(network);
             }
         }
@@ -194,13 +265,15 @@ impl<'a> Study<'a> {
         model: &'a Model,
         precision: Precision,
         threads: usize,
-        blend: bool,
+        starts: Starts,
     ) -> Result<EngineNetwork<'a>, Error> {
         let layer = self.config.layer.as_deref().unwrap_or(&model.cam_layer);
         let [h, w] = self.input_size;
         let mut builder = Plan::builder(&model.graph).input_size(h, w).tap(layer).threads(threads).isa(self.config.isa);
-        if blend && precision == Precision::Int8 {
-            builder = builder.entry(INPUT).tap(QUANT);
+        match starts {
+            Starts::Quantized if precision == Precision::Int8 => builder = builder.entry(INPUT).tap(QUANT),
+            Starts::Layer => builder = builder.entry(layer),
+            Starts::Quantized | Starts::Image => {}
         }
         let network = || format!("{} {precision}", pair.name);
         let plan = builder.build().map_err(|e| Error::Network { network: network(), why: e.to_string() })?;
@@ -425,6 +498,7 @@ impl Network for EngineNetwork<'_> {
 impl EngineNetwork<'_> {
     fn open(&self) -> Box<dyn Observe + '_> {
         let quantized = self.precision == Precision::Int8;
+        // The plan runs on this instruction set, so explanations do as well.
         let cams = CamWorkspace::new(self.plan.isa()).unwrap_or_default();
         let (session, cam) = (self.plan.session(), EigenCam::default());
         Box::new(EngineSession { session, layer: self.layer, quantized, cams, cam, map: Vec::new() })
@@ -446,7 +520,7 @@ impl Scorer for EngineNetwork<'_> {
 }
 
 /// A tensor of the engine's as an activation to explain.
-fn activation<'v>(view: &View<'v>) -> Result<quantlens_xai::Activation<'v>, String> {
+pub(crate) fn activation<'v>(view: &View<'v>) -> Result<quantlens_xai::Activation<'v>, String> {
     let values = match view.values {
         Values::F32(values) => quantlens_xai::Values::F32(values),
         Values::U8(values) => quantlens_xai::Values::U8(values),

@@ -220,14 +220,17 @@ impl Scan<'_> {
 
     /// Notes how long a part took, one line a part, in the order that parts were finished.
     fn wall_time(&self, range: &Range<u64>, elapsed: Duration) -> Result<(), Error> {
-        let path = self.folder.join(WALL_TIMES);
-        let new = !path.exists();
-        let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io(&path, "open"))?;
-        let head = if new { "first_image,end_image,threads,seconds\n" } else { "" };
         let (threads, seconds) = (self.threads.max(1), elapsed.as_secs_f64());
-        let line = format!("{head}{},{},{threads},{seconds:.3}\n", range.start, range.end);
-        file.write_all(line.as_bytes()).map_err(Error::io(&path, "write"))
+        let line = format!("{},{},{threads},{seconds:.3}\n", range.start, range.end);
+        append(&self.folder.join(WALL_TIMES), "first_image,end_image,threads,seconds\n", &line)
     }
+}
+
+/// Appends a line to a file, which begins with `head`.
+pub(crate) fn append(path: &Path, head: &str, line: &str) -> Result<(), Error> {
+    let head = if path.exists() { "" } else { head };
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io(path, "open"))?;
+    file.write_all(format!("{head}{line}").as_bytes()).map_err(Error::io(path, "write"))
 }
 
 /// Runs the network and fills in the row.

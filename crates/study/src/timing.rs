@@ -68,7 +68,7 @@ pub struct Spread {
 
 impl Spread {
     /// Of at least one measurement; quartiles interpolate linearly (NumPy's default).
-    fn of(mut values: Vec<f64>) -> Self {
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let quantile = |q: f64| {
             let place = q * (values.len() - 1) as f64;

@@ -11,7 +11,7 @@ use quantlens_data::{Dataset, OpenOptions, Preprocess, RgbImage, decode_file, de
 use quantlens_engine::Plan;
 use quantlens_nets::{Model, ModelFile, load, softmax};
 use quantlens_study::{
-    CurveOptions, Error, PairSpec, Precision, Quiet, Record, Records, StudyConfig, SummaryOptions, TableFormat,
+    CurveOptions, Error, PairSpec, Precision, Quiet, Record, Records, Shard, StudyConfig, SummaryOptions, TableFormat,
     curves_folder, render, run_curves, run_scan, summarize,
 };
 use quantlens_tensor::{Layout, Tensor};
@@ -106,9 +106,33 @@ fn curves_are_those_of_blended_float_images() {
     assert!(text.contains("Deletion to dataset-mean, insertion on blur"), "{text}");
 }
 
-/// All files below a folder.
+/// All files in a folder but the wall times, by name.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).map(|p| (p.clone(), fs::read(p).unwrap())).collect()
+    let paths = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    let named = paths.map(|p| (PathBuf::from(p.file_name().unwrap()), fs::read(p).unwrap()));
+    named.filter(|(name, _)| *name != *"wall-times.csv").collect()
+}
+
+#[test]
+fn shards_in_one_folder_are_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), 18);
+    run_scan(&config, &Quiet).unwrap();
+    let whole = CurveOptions { whole: true, ..CurveOptions::default() };
+    run_curves(&config, whole, &Quiet).unwrap();
+    let curves = curves_folder(&config.out_dir, SIGNS);
+    let expected = files(&curves);
+    fs::rename(&curves, folder.path().join("one-run")).unwrap();
+    let images = [1, 0].map(|index| {
+        let shard = Shard { index, count: 2 };
+        let report = run_curves(&config, CurveOptions { shard, ..whole }, &Quiet).unwrap();
+        (report.images, report.kept, files(&curves).len())
+    });
+    // The second file has two images, the first sixteen; and the manifest.
+    assert_eq!(images, [(2, 0, 2), (16, 0, 3)]);
+    assert_eq!(files(&curves), expected);
+    let report = run_curves(&config, whole, &Quiet).unwrap();
+    assert_eq!((report.images, report.kept), (0, 18));
 }
 
 #[test]
@@ -124,7 +148,7 @@ fn curves_resume_and_refuse_other_options() {
     assert_eq!(expected.len(), 3);
     // As a kill leaves it: one file half-written beside its place, one cut.
     let first = expected.keys().find(|p| p.to_string_lossy().ends_with("00000015.parquet")).unwrap();
-    fs::write(first, &expected[first][..99]).unwrap();
+    fs::write(curves.join(first), &expected[first][..99]).unwrap();
     let report = run_curves(&StudyConfig { threads: 1, ..config.clone() }, whole, &Quiet).unwrap();
     assert_eq!((report.images, report.kept), (16, 2));
     assert_eq!(files(&curves), expected);

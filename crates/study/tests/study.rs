@@ -11,8 +11,8 @@ use quantlens_data::{Dataset, OpenOptions, RgbImage, demo_image, resize_bilinear
 use quantlens_engine::Isa;
 use quantlens_nets::{ModelFile, load};
 use quantlens_study::{
-    Error, PairSpec, Precision, Progress, Quiet, Record, Records, StudyConfig, SummaryOptions, TimingOptions, run_scan,
-    run_timing, summarize, to_json,
+    Error, PairSpec, Precision, Progress, Quiet, Record, Records, StudyConfig, SummaryOptions, TimingOptions,
+    run_methods, run_scan, run_timing, summarize, to_json,
 };
 use quantlens_xai::SignPolicy;
 
@@ -72,6 +72,34 @@ fn a_study_from_images_to_tables() {
     assert!(summary.pairs[0].rmse.mean >= 0.0 && summary.timings.is_some());
     let json = to_json(&summary).to_string();
     assert!(json.contains("table-9") && json.contains("figure-2"));
+}
+
+#[test]
+fn methods_cost_what_their_passes_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    let config = config(&data, &out, 1);
+    run_scan(&config, &Quiet).unwrap();
+    run_methods(&config, 2, &Quiet).unwrap();
+    let summary = summarize(&out, &SummaryOptions::new(SignPolicy::Peak), &Quiet).unwrap();
+    let methods = summary.methods.as_ref().unwrap();
+    assert_eq!((methods.images, methods.pairs.len()), (2, 1));
+    let channels = 1280.0;
+    for costs in [&methods.pairs[0].f32, &methods.pairs[0].int8] {
+        let [eigen, score, ablation] = &costs[..] else { panic!("{costs:?}") };
+        assert_eq!((eigen.forwards, eigen.forwards_from_layer), (0.0, 0.0));
+        // A pass a channel that is not constant (one for all that are), and one more than channels that are not zero.
+        assert!(score.forwards > 1.0 && score.forwards <= channels && score.forwards_from_layer == 0.0, "{score:?}");
+        assert!(ablation.forwards == 0.0 && ablation.forwards_from_layer > 1.0, "{ablation:?}");
+        assert!(ablation.forwards_from_layer <= channels + 1.0, "{ablation:?}");
+        // Whole passes cost more than ends of passes, and both than none.
+        let ms = [eigen, ablation, score].map(|c| c.milliseconds.median);
+        assert!(ms.is_sorted() && ms[0] > 0.0 && ms[2] > 10.0 * ms[0], "{ms:?}");
+    }
+    let json = to_json(&summary);
+    let table = json["tables"].as_array().unwrap().iter().find(|t| t["id"] == "methods").unwrap();
+    assert_eq!(table["rows"][1]["values"]["int8_forwards"], methods.pairs[0].int8[1].forwards);
+    assert_eq!(table["rows"][0]["values"]["f32_times_eigencam"], 1.0);
 }
 
 #[test]

@@ -35,6 +35,7 @@ fn a_small_study_makes_records_and_tables() {
     let tables: Value = serde_json::from_slice(&fs::read(folder.path().join("out/tables.json")).unwrap()).unwrap();
     let ids: Vec<&str> = tables["tables"].as_array().unwrap().iter().map(|t| t["id"].as_str().unwrap()).collect();
     assert_eq!((ids.len(), ids[8], ids[11], ids[12]), (11 + 1 + 6, "table-8", "table-11", "differences"), "{ids:?}");
+    assert!(text.contains("Dice % (tensor)") && text.contains("402 forward passes in"), "{text}");
     assert!(notes.contains("deletion and insertion of 1 images: 402 forward passes"), "{notes}");
     for (name, start) in [("tables.txt", "Table 1. "), ("tables.md", "### Table 1. "), ("tables.csv", "table,")] {
         let file = fs::read_to_string(folder.path().join("out").join(name)).unwrap();
@@ -58,6 +59,32 @@ fn a_small_study_makes_records_and_tables() {
     assert!(!folder.path().join("out/report.html").exists() && !notes.contains("report.html"));
     assert!(notes.contains("3 images were in out already"), "{notes}");
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["summary"]["signs"], "mean");
+}
+
+#[test]
+fn all_signs_have_curves_and_tables_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    images(&folder.path().join("images"), 3);
+    // The demo pair's layer has 2x2 positions and channels enough for lapack.
+    let (json, notes) = ok(folder.path(), &study(&["--signs", "all", "--no-timing", "--json", "--resamples", "50"]));
+    assert_eq!(notes.matches("402 forward passes").count(), 4, "{notes}");
+    let tables: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(tables["summary"]["signs"], "lapack");
+    let policies = tables["summary"]["pairs"][0]["policies"].as_array().unwrap();
+    assert_eq!(
+        policies.iter().map(|p| p["signs"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["lapack", "mean", "peak", "random:0"]
+    );
+    for (name, policy) in ["", "-mean", "-peak", "-random-0"].iter().zip(policies) {
+        let file = fs::read(folder.path().join(format!("out/tables{name}.json"))).unwrap();
+        let own: Value = serde_json::from_slice(&file).unwrap();
+        // The main tables' row of a policy is what the policy's own tables say.
+        assert_eq!(own["summary"]["pairs"][0]["rmse"]["mean"], policy["mean"], "{name}");
+        let own = &own["summary"]["pairs"][0]["inference"]["comparisons"];
+        let own = own.as_array().unwrap().iter().find(|c| c["key"] == "deletion" && c["scope"] == "subset").unwrap();
+        let (a, b) = (own["int8"]["value"].as_f64().unwrap(), policy["areas"]["int8"][0].as_f64().unwrap());
+        assert!((a - b).abs() < 1e-6, "{name}: {a} {b}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::Error;
 use crate::manifest::{MANIFEST, differences};
 use crate::parquet_file::{Columns, PartFile, Source, write_rows};
-use crate::parts::write_beside;
+use crate::parts::{write_beside, write_shared};
 use crate::record::Precision;
 
 const SETTINGS: &str = "quantlens.curve_settings";
@@ -109,7 +109,8 @@ impl CurveSettings {
                 fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
                 let path = folder.join(MANIFEST);
                 let text = serde_json::to_string_pretty(self).map_err(|e| Error::file(&path, e))?;
-                write_beside(&path, (text + "\n").as_bytes())
+                // Shards may begin at the same time.
+                write_shared(&path, (text + "\n").as_bytes())
             }
         }
     }

@@ -16,10 +16,10 @@ use quantlens_xai::{Baseline, Known, Normalization, Perturbation, SignPolicy, ca
 
 pub use self::file::{CurveRow, CurveSettings};
 use crate::manifest::Manifest;
-use crate::parts::{ImageRows, Records};
+use crate::parts::{ImageRows, Records, Shard};
 use crate::progress::Progress;
 use crate::record::{Precision, Record};
-use crate::scan::Images;
+use crate::scan::{Images, WALL_TIMES, append};
 use crate::timing::Observe;
 use crate::{Error, SCHEMA_VERSION};
 
@@ -38,12 +38,15 @@ pub struct CurveOptions {
     pub true_class: bool,
     /// All images rather than the subset.
     pub whole: bool,
+    /// Which share of the files is made here; all shares' files in one folder are what one run would have made.
+    pub shard: Shard,
 }
 
 impl Default for CurveOptions {
     /// Delete to the data set's mean, insert on the blurred image, the predicted class, the subset.
     fn default() -> Self {
-        Self { delete_to: Baseline::DatasetMean, insert_on: Baseline::Blur, true_class: false, whole: false }
+        let (delete_to, insert_on) = (Baseline::DatasetMean, Baseline::Blur);
+        Self { delete_to, insert_on, true_class: false, whole: false, shard: Shard::ALL }
     }
 }
 
@@ -63,6 +66,17 @@ pub struct CurveReport {
 /// The folder of a sign policy's curves within a study's folder.
 pub fn curves_folder(folder: &Path, signs: SignPolicy) -> PathBuf {
     folder.join(format!("curves-{}", signs.to_string().replace(':', "-")))
+}
+
+/// All rows of a sign policy's curves in a study's folder: by pair, then image, then precision. None where that stage has
+/// not run for these signs.
+///
+/// # Errors
+/// Damaged files, and such of other records than the folder's.
+pub fn read_curves(folder: &Path, signs: SignPolicy) -> Result<Vec<CurveRow>, Error> {
+    let mut rows = Vec::new();
+    read_all(folder, signs, Records::open(folder)?.manifest(), |row| rows.push(row))?;
+    Ok(rows)
 }
 
 /// The rows of a sign policy's curves that are there, file by file.
@@ -90,6 +104,18 @@ pub(crate) fn read_all(
         file::read(&path, &settings)?.into_iter().for_each(&mut each);
     }
     Ok(Some(settings))
+}
+
+/// Forward passes of a sign policy's curves and the seconds they took on however many threads; none where that is not
+/// known.
+pub(crate) fn forwards(folder: &Path, signs: SignPolicy) -> Option<[f64; 2]> {
+    let text = std::fs::read_to_string(curves_folder(folder, signs).join(WALL_TIMES)).ok()?;
+    let number = |field: Option<&str>| field.and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    let lines = text.lines().skip(1).map(|line| {
+        let mut fields = line.split(',').skip(2);
+        [number(fields.next()), number(fields.next())]
+    });
+    lines.reduce(|a, b| [a[0] + b[0], a[1] + b[1]])
 }
 
 /// A network that the stage runs.
@@ -128,6 +154,9 @@ struct Worker<'a> {
 /// An image to do, with the pair's two rows.
 type Task = [Record; 2];
 
+/// A file to make: its pair, the places of its images in the data set, its path.
+type File<'a> = (usize, &'a [u64], PathBuf);
+
 /// The pair's rows of these places.
 fn tasks(rows: &mut ImageRows<'_>, pair: usize, places: &[u64]) -> Result<Vec<Task>, Error> {
     let mut tasks = Vec::new();
@@ -140,41 +169,60 @@ fn tasks(rows: &mut ImageRows<'_>, pair: usize, places: &[u64]) -> Result<Vec<Ta
 }
 
 impl Curves<'_> {
-    /// Does what is missing.
+    /// Does what is missing of the share.
     pub(crate) fn run(&self, progress: &dyn Progress) -> Result<CurveReport, Error> {
         let folder = curves_folder(self.folder, self.signs);
         let settings = self.settings();
         settings.settle(&folder)?;
-        let begun = Instant::now();
-        let mut report = CurveReport::default();
-        let (total, kept) = self.count(&folder, &settings);
-        report.kept = kept;
+        let (missing, kept) = self.missing(&folder, &settings);
+        let mut report = CurveReport { kept, ..CurveReport::default() };
+        let total = missing.iter().map(|(_, places, _)| places.len() as u64).sum::<u64>() + kept;
         progress.start("deletion and insertion", total, kept);
         let worker = |_| self.networks.iter().map(|n| Worker { session: n.session(), blank: None }).collect();
         let mut workers: Vec<Vec<Worker<'_>>> = (0..self.threads.max(1)).map(worker).collect();
-        for (pair, chosen) in self.chosen.iter().enumerate() {
-            let mut rows = self.records.image_rows();
-            for places in chosen.chunks(FILE_IMAGES) {
-                let (Some(first), Some(last)) = (places.first(), places.last()) else { continue };
-                let path = file::path(&folder, pair, *first, *last);
-                if file::read(&path, &settings).is_ok() {
-                    continue;
-                }
-                let tasks = tasks(&mut rows, pair, places)?;
-                let done = self.chunk(pair, &tasks, &mut workers, progress);
-                let ControlFlow::Continue((rows, forwards)) = done else { return Err(Error::Stopped { done: None }) };
-                file::write(&path, &settings, &rows)?;
-                report.images += places.len() as u64;
-                report.forwards += forwards;
-            }
+        let mut rows = self.records.image_rows();
+        for (pair, places, path) in missing {
+            let begun = Instant::now();
+            let tasks = tasks(&mut rows, pair, places)?;
+            let done = self.chunk(pair, &tasks, &mut workers, progress);
+            let ControlFlow::Continue((rows, forwards)) = done else { return Err(Error::Stopped { done: None }) };
+            file::write(&path, &settings, &rows)?;
+            let seconds = begun.elapsed().as_secs_f64();
+            self.wall_time(&path, forwards, seconds)?;
+            report.images += places.len() as u64;
+            report.forwards += forwards;
+            report.seconds += seconds;
         }
         progress.finish();
-        report.seconds = begun.elapsed().as_secs_f64();
         Ok(report)
     }
 
+    /// The share's files that are not there: pair, images and path of each; and how many images lie in those that are.
+    fn missing(&self, folder: &Path, settings: &CurveSettings) -> (Vec<File<'_>>, u64) {
+        let pairs = self.chosen.iter().enumerate();
+        let files = pairs.flat_map(|(pair, chosen)| chosen.chunks(FILE_IMAGES).map(move |places| (pair, places)));
+        let Shard { index, count } = self.options.shard;
+        let (mut missing, mut kept) = (Vec::new(), 0);
+        for (pair, places) in files.skip(index as usize).step_by(count.max(1) as usize) {
+            let path = file::path(folder, pair, places[0], places[places.len() - 1]);
+            if file::read(&path, settings).is_ok() {
+                kept += places.len() as u64;
+            } else {
+                missing.push((pair, places, path));
+            }
+        }
+        (missing, kept)
+    }
+
+    /// Notes how long a file took, beside it and no part of it.
+    fn wall_time(&self, path: &Path, forwards: u64, seconds: f64) -> Result<(), Error> {
+        let (threads, name) = (self.threads.max(1), path.file_name().unwrap_or_default().to_string_lossy());
+        let line = format!("{name},{threads},{forwards},{seconds:.3}\n");
+        append(&path.with_file_name(WALL_TIMES), "file,threads,forwards,seconds\n", &line)
+    }
+
     fn settings(&self) -> CurveSettings {
-        let CurveOptions { delete_to, insert_on, true_class, whole } = self.options;
+        let CurveOptions { delete_to, insert_on, true_class, whole, .. } = self.options;
         CurveSettings {
             schema_version: SCHEMA_VERSION,
             records: self.records.manifest().settings_hash.clone(),
@@ -184,21 +232,6 @@ impl Curves<'_> {
             class: if true_class { "true" } else { "predicted" }.into(),
             images: if whole { "all" } else { "subset" }.into(),
         }
-    }
-
-    /// Images of all pairs, and those whose files are there.
-    fn count(&self, folder: &Path, settings: &CurveSettings) -> (u64, u64) {
-        let (mut total, mut kept) = (0, 0);
-        for (pair, chosen) in self.chosen.iter().enumerate() {
-            for places in chosen.chunks(FILE_IMAGES) {
-                total += places.len() as u64;
-                let path = file::path(folder, pair, places[0], places[places.len() - 1]);
-                if file::read(&path, settings).is_ok() {
-                    kept += places.len() as u64;
-                }
-            }
-        }
-        (total, kept)
     }
 
     /// The rows of some images in order, and the forward passes made; a break where the user stopped it.

@@ -98,6 +98,19 @@ impl Areas {
         (float.images > 0 && int8.images > 0).then(|| Both { f32: float.bands(), int8: int8.bands() })
     }
 
+    /// Mean areas of a pair over its images with curves of both networks, percent; deletion and insertion of each.
+    pub(super) fn means(&self, pair: usize) -> Option<Both<[f64; 2]>> {
+        let mut places: Vec<_> =
+            self.areas[pair].iter().filter(|(_, a)| !a[0][0].is_nan() && !a[1][0].is_nan()).collect();
+        // A sum in the order of the data set is the same every time.
+        places.sort_by_key(|(place, _)| **place);
+        let mean = |which: usize, kind: usize| {
+            100.0 * places.iter().map(|(_, a)| f64::from(a[which][kind])).sum::<f64>() / places.len() as f64
+        };
+        let of = |which| [mean(which, 0), mean(which, 1)];
+        (!places.is_empty()).then(|| Both { f32: of(0), int8: of(1) })
+    }
+
     /// Whether a pair has any curves.
     pub(super) fn any(&self, pair: usize) -> bool {
         !self.areas[pair].is_empty()
@@ -134,6 +147,9 @@ mod tests {
         assert_eq!(all.percent(0, 3, 0, 0), 100.0 * f64::from(0.7475f32));
         assert_eq!((all.percent(0, 3, 1, 1), all.percent(0, 4, 0, 1)), (25.0, 0.0));
         assert!(all.percent(0, 5, 0, 0).is_nan() && all.percent(0, 4, 1, 0).is_nan() && all.any(0));
+        // Place 4 lacks int8.
+        let means = all.means(0).unwrap();
+        assert_eq!((means.f32, means.int8[1]), ([100.0 * f64::from(0.7475f32), 50.0], 25.0));
         let bands = all.bands(0).unwrap();
         assert_eq!((bands.f32.images, bands.int8.images), (2, 1));
         // 0.5 and 0: mean 0.25, sample standard deviation 0.3536, over the root of 2.

@@ -14,6 +14,11 @@ pub(super) struct Brief {
     pub aligned: f32,
     /// IoU of each network's box with the best true one; NaN without a true box.
     pub iou: [f32; 2],
+    /// The same at Otsu's threshold.
+    pub iou_otsu: [f32; 2],
+    /// IoU, MaxBoxAcc and MaxBoxAccV2 of each network in percent, at thresholds that other images chose; NaN where the
+    /// sweep did not go.
+    pub swept: [[f32; 3]; 2],
 }
 
 /// Yes-or-no facts about an image.
@@ -45,6 +50,8 @@ impl Brief {
             rmse: maps.rmse,
             aligned: maps.aligned as f32,
             iou: image.iou,
+            iou_otsu: image.iou_otsu,
+            swept: [[f32::NAN; 3]; 2],
         })
     }
 }

@@ -1,6 +1,6 @@
 //! One image and pair: the two maps compared under each sign policy, and what is kept of the two rows.
 
-use quantlens_xai::{Localizer, SignPolicy, Threshold, cam_map, covariance, grey, rmse};
+use quantlens_xai::{CamWorkspace, Localizer, SignPolicy, Threshold, covariance, grey, rmse};
 
 use crate::Error;
 use crate::record::Record;
@@ -18,6 +18,8 @@ pub(super) struct Image {
     pub agree: bool,
     /// IoU of each network's box under the first policy with the best true one; NaN without a true box.
     pub iou: [f32; 2],
+    /// The same at Otsu's threshold.
+    pub iou_otsu: [f32; 2],
     pub networks: [Row; 2],
 }
 
@@ -44,6 +46,22 @@ pub(super) struct MapDifference {
     pub flipped: bool,
 }
 
+/// Memory that comparing images needs, kept from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    cams: CamWorkspace,
+    map: Vec<f32>,
+    /// Where boxes are asked for.
+    boxes: Option<(Localizer, Threshold)>,
+}
+
+impl Scratch {
+    /// With boxes where these are given.
+    pub(super) fn new(boxes: Option<(Localizer, Threshold)>) -> Self {
+        Self { boxes, ..Self::default() }
+    }
+}
+
 /// An image, or why it has no result.
 pub(super) type Compared = Result<Image, String>;
 
@@ -53,7 +71,7 @@ impl Image {
         rows: [&Record; 2],
         signs: &[SignPolicy],
         out: [usize; 2],
-        localizer: Option<&mut (Localizer, Threshold)>,
+        scratch: &mut Scratch,
     ) -> Result<Compared, Error> {
         if let Some((row, why)) = rows.iter().find_map(|r| Some((r, r.error.as_ref()?))) {
             return Ok(Err(format!("{}: {why}", row.image_id)));
@@ -65,26 +83,29 @@ impl Image {
                 rows[0].network
             )));
         }
-        let mut maps = Maps::new(rows.map(|r| &r.p[..]), [h, w], out);
+        let Scratch { cams, map, boxes } = scratch;
+        let mut maps = Maps::new(rows.map(|r| &r.p[..]), [h, w], out, (cams, map));
         let difference = |(place, policy): (usize, &SignPolicy)| match turned(*policy, rows) {
             Ok(turned) => Ok(Some(maps.difference(turned))),
             Err(e) if place == 0 => Err(e.into()),
             Err(_) => Ok(None),
         };
         let differences = signs.iter().enumerate().map(difference).collect::<Result<_, Error>>()?;
-        let mut iou = [f32::NAN; 2];
-        if let (Some((localizer, threshold)), Some(policy)) = (localizer, signs.first()) {
+        let [mut iou, mut iou_otsu] = [[f32::NAN; 2]; 2];
+        if let (Some((localizer, threshold)), Some(policy)) = (boxes, signs.first()) {
             let turned = turned(*policy, rows)?;
-            for (which, iou) in iou.iter_mut().enumerate() {
+            for which in 0..2 {
                 let truths = rows[which].true_boxes.as_chunks::<4>().0;
                 if !truths.is_empty() {
                     let grey = maps.picture(which, turned[which]);
-                    *iou = localizer.iou(grey, threshold.level(grey), truths).map_or(f32::NAN, |x| x as f32);
+                    let mut at =
+                        |t: Threshold| localizer.iou(grey, t.level(grey), truths).map_or(f32::NAN, |x| x as f32);
+                    (iou[which], iou_otsu[which]) = (at(*threshold), at(Threshold::Otsu));
                 }
             }
         }
         let agree = rows[0].top5_class.first() == rows[1].top5_class.first();
-        Ok(Ok(Self { index: rows[0].data_index, maps: differences, agree, iou, networks: rows.map(Row::of) }))
+        Ok(Ok(Self { index: rows[0].data_index, maps: differences, agree, iou, iou_otsu, networks: rows.map(Row::of) }))
     }
 }
 
@@ -111,6 +132,20 @@ impl Row {
     }
 }
 
+/// The 8-bit maps of both networks of an image under a policy.
+pub(super) fn grey_maps(
+    rows: [&Record; 2],
+    policy: SignPolicy,
+    out: [usize; 2],
+    scratch: &mut Scratch,
+) -> Result<[Vec<u8>; 2], Error> {
+    let size = [rows[0].map[0] as usize, rows[0].map[1] as usize];
+    let turned = turned(policy, rows)?;
+    let Scratch { cams, map, .. } = scratch;
+    let mut maps = Maps::new(rows.map(|r| &r.p[..]), size, out, (cams, map));
+    Ok([0, 1].map(|which| maps.picture(which, turned[which]).to_vec()))
+}
+
 /// Whether a policy turns each of the two projections.
 fn turned(policy: SignPolicy, rows: [&Record; 2]) -> Result<[bool; 2], quantlens_xai::Error> {
     let of = |r: &Record| {
@@ -129,14 +164,21 @@ struct Maps<'a> {
     size: [usize; 2],
     out: [usize; 2],
     covariance: f64,
+    /// Memory to make maps in.
+    memory: (&'a mut CamWorkspace, &'a mut Vec<f32>),
     pictures: [[Option<Vec<u8>>; 2]; 2],
     rmse: [[Option<f64>; 2]; 2],
 }
 
 impl<'a> Maps<'a> {
-    fn new(projections: [&'a [f32]; 2], size: [usize; 2], out: [usize; 2]) -> Self {
+    fn new(
+        projections: [&'a [f32]; 2],
+        size: [usize; 2],
+        out: [usize; 2],
+        memory: (&'a mut CamWorkspace, &'a mut Vec<f32>),
+    ) -> Self {
         let covariance = covariance(projections[0], projections[1]);
-        Self { projections, size, out, covariance, pictures: Default::default(), rmse: Default::default() }
+        Self { projections, size, out, covariance, memory, pictures: Default::default(), rmse: Default::default() }
     }
 
     fn difference(&mut self, turned: [bool; 2]) -> MapDifference {
@@ -161,11 +203,12 @@ impl<'a> Maps<'a> {
 
     /// The map of a network, turned or not, as grey.
     fn picture(&mut self, which: usize, turn: bool) -> &[u8] {
-        let ([h, w], [out_h, out_w], p) = (self.size, self.out, self.projections[which]);
+        let (size, out, p, (cams, map)) = (self.size, self.out, self.projections[which], &mut self.memory);
         self.pictures[which][usize::from(turn)].get_or_insert_with(|| {
             // 0 - x rather than -x: no negative zeros.
             let p: Vec<f32> = p.iter().map(|&x| if turn { 0.0 - x } else { x }).collect();
-            grey(&cam_map(&p, h, w, out_h, out_w))
+            cams.map(&p, size, out, map);
+            grey(map)
         })
     }
 }
@@ -184,7 +227,8 @@ mod tests {
         let mut flipped = 0;
         for index in 0..40 {
             let rows = Precision::ALL.map(|p| sample(index, "n", p, index as u32 * 31 + p as u32));
-            let image = Image::compare([&rows[0], &rows[1]], &signs, [12, 18], None).unwrap().unwrap();
+            let image =
+                Image::compare([&rows[0], &rows[1]], &signs, [12, 18], &mut Scratch::default()).unwrap().unwrap();
             for (policy, found) in signs.iter().zip(image.maps) {
                 let signed = |r: &Record| {
                     policy.apply(&r.p, &r.mean_activation, 12, &format!("n/{}/{}", r.precision, r.image_id)).unwrap()
@@ -202,7 +246,8 @@ mod tests {
     fn a_policy_that_does_not_apply_is_an_error_only_where_it_was_chosen() {
         let mut rows = Precision::ALL.map(|p| sample(0, "n", p, 1));
         rows.iter_mut().for_each(|r| r.map[2] = 9);
-        let compare = |signs: &[SignPolicy]| Image::compare([&rows[0], &rows[1]], signs, [4, 6], None);
+        let compare =
+            |signs: &[SignPolicy]| Image::compare([&rows[0], &rows[1]], signs, [4, 6], &mut Scratch::default());
         let image = compare(&[SignPolicy::Mean, SignPolicy::Lapack]).unwrap().unwrap();
         assert!(image.maps[0].is_some() && image.maps[1].is_none());
         assert!(compare(&[SignPolicy::Lapack]).is_err());

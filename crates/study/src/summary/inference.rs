@@ -32,8 +32,8 @@ pub struct Estimate {
 /// A measure that both networks of a pair have.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// `top1`, `top5`, `confidence`, `iou`, `gt_known`, `deletion`, `insertion` (all in percent), or a statistic's field
-    /// name.
+    /// `top1`, `top5`, `confidence`, `iou`, `gt_known`, `iou_otsu`, `gt_known_otsu`, `iou_swept`, `max_box_acc`,
+    /// `max_box_acc_v2`, `deletion`, `insertion` (all in percent), or a statistic's field name.
     pub key: &'static str,
     /// Which images.
     pub scope: Scope,
@@ -115,9 +115,9 @@ impl Inference {
     ) -> Self {
         let (briefs, pool) = (&images.briefs[..], &images.pool[..]);
         let mut all = Measures::new(Scope::All);
-        brief_measures(&mut all, briefs);
+        brief_measures(&mut all, briefs, options.whole);
         let mut top = Measures::new(Scope::Subset);
-        brief_measures(&mut top, &briefs[..pool.len().min(briefs.len())]);
+        brief_measures(&mut top, &briefs[..pool.len().min(briefs.len())], true);
         statistic_measures(&mut top, pool);
         if areas.any(number) {
             area_measures(&mut top, &briefs[..pool.len().min(briefs.len())], areas, number);
@@ -206,7 +206,8 @@ fn percent(fact: Option<bool>) -> f64 {
     fact.map_or(f64::NAN, |yes| if yes { 100.0 } else { 0.0 })
 }
 
-fn brief_measures(m: &mut Measures, briefs: &[Brief]) {
+/// `swept`: with localization at swept thresholds.
+fn brief_measures(m: &mut Measures, briefs: &[Brief], swept: bool) {
     let each = |of: &dyn Fn(&Brief) -> f64| briefs.iter().map(of).collect::<Vec<f64>>();
     let both = |of: &dyn Fn(&Brief, usize) -> f64| [0, 1].map(|which| each(&|b| of(b, which)));
     m.paired.push(("top1", both(&|b, which| percent(b.flags.right(which, 1)))));
@@ -214,16 +215,26 @@ fn brief_measures(m: &mut Measures, briefs: &[Brief]) {
     m.paired.push(("confidence", both(&|b, which| 100.0 * f64::from(b.confidence[which]))));
     if briefs.iter().any(|b| b.iou.iter().all(|iou| !iou.is_nan())) {
         // An image whose boxes only one network's input holds counts for neither.
-        let iou = |b: &Brief, which: usize| f64::from(b.iou[which] + 0.0 * b.iou[1 - which]);
-        m.paired.push(("iou", both(&|b, which| 100.0 * iou(b, which))));
+        let of = |iou: [f32; 2], which: usize| f64::from(iou[which] + 0.0 * iou[1 - which]);
         let known = |iou: f64| percent((!iou.is_nan()).then_some(iou >= 0.5));
-        m.paired.push(("gt_known", both(&|b, which| known(iou(b, which)))));
+        m.paired.push(("iou", both(&|b, which| 100.0 * of(b.iou, which))));
+        m.paired.push(("gt_known", both(&|b, which| known(of(b.iou, which)))));
+        m.paired.push(("iou_otsu", both(&|b, which| 100.0 * of(b.iou_otsu, which))));
+        m.paired.push(("gt_known_otsu", both(&|b, which| known(of(b.iou_otsu, which)))));
+    }
+    if swept && briefs.iter().any(|b| !b.swept[0][0].is_nan()) {
+        for (place, key) in SWEPT.into_iter().enumerate() {
+            m.paired.push((key, both(&|b, which| f64::from(b.swept[which][place]))));
+        }
     }
     m.single.push(("rmse", each(&|b| b.rmse)));
     m.single.push(("aligned", each(&|b| f64::from(b.aligned))));
     m.single.push(("flipped", each(&|b| percent(Some(b.flags.flipped)))));
     m.single.push(("agree", each(&|b| percent(Some(b.flags.agree)))));
 }
+
+/// Keys of localization at swept thresholds, in the order of [`Brief::swept`].
+const SWEPT: [&str; 3] = ["iou_swept", "max_box_acc", "max_box_acc_v2"];
 
 /// Keys of the areas.
 const AREAS: [&str; 2] = ["deletion", "insertion"];
@@ -286,7 +297,7 @@ impl Draws {
         if key.ends_with("_raw") || a.iter().zip(b).all(|(a, b)| (b - a).is_nan()) {
             return (None, None);
         }
-        if key.starts_with("top") || key == "gt_known" {
+        if key.starts_with("top") || key.starts_with("gt_known") || key == "max_box_acc" {
             let only = |x: &[f64], y: &[f64]| x.iter().zip(y).filter(|(x, y)| **x > 50.0 && **y < 50.0).count() as u64;
             let test = mcnemar(only(b, a), only(a, b));
             let effect = test.odds_ratio.map(|value| Effect { name: "odds-ratio", value });

@@ -8,6 +8,7 @@ mod image;
 mod inference;
 #[cfg(all(test, target_os = "linux"))]
 mod memory;
+mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -20,14 +21,18 @@ use serde::Serialize;
 use self::areas::Areas;
 pub use self::areas::{Band, Bands};
 use self::collect::{Brief, Collected};
-use self::image::{Compared, Image, STATISTICS};
+use self::image::{Compared, Image, STATISTICS, Scratch};
 pub use self::inference::{Comparison, Effect, Estimate, Group, Inference, Scope, Single, Test};
-use crate::curves::{CurveSettings, read_all};
+pub(crate) use self::sweep::STEP as SWEEP_STEP;
+pub use self::sweep::{Best, Sweep, Thresholds};
+use crate::curves::{CurveSettings, forwards, read_all};
 use crate::manifest::{DataSettings, PairSettings, Settings};
+use crate::methods::Methods;
 use crate::parts::{Part, Records};
 use crate::progress::Progress;
 use crate::record::{Precision, Record};
 use crate::statistics::Bootstrap;
+use crate::tensors::{MeanActivations, PairActivations};
 use crate::timing::Timings;
 use crate::{Error, Manifest};
 
@@ -56,6 +61,8 @@ pub struct SummaryOptions {
     pub threshold: Threshold,
     /// How the box is made of it.
     pub boxes: BoxOptions,
+    /// Whether localization at swept thresholds is of all images rather than of the subset alone.
+    pub whole: bool,
     /// How intervals are drawn; the same seed and number of draws serve the sign-flip tests.
     pub bootstrap: Bootstrap,
 }
@@ -64,7 +71,7 @@ impl SummaryOptions {
     /// Boxes around the largest contour above 0.2 of a map's maximum; 10,000 resamples, 95 % intervals, seed 0.
     pub fn new(signs: SignPolicy) -> Self {
         let (threshold, boxes) = (Threshold::default(), BoxOptions::default());
-        Self { signs, threshold, boxes, bootstrap: Bootstrap::default() }
+        Self { signs, threshold, boxes, whole: false, bootstrap: Bootstrap::default() }
     }
 
     /// The chosen policy, then the others that the summary compares it with.
@@ -90,6 +97,8 @@ pub struct Summary {
     pub bootstrap: Bootstrap,
     /// What deletion and insertion were measured with; none where that stage has not run for these signs.
     pub curves: Option<CurveSettings>,
+    /// Forward passes of deletion and insertion, and the seconds they took; none where that is not known.
+    pub curve_forwards: Option<[f64; 2]>,
     /// Tests in the family that Holm's correction is over: all of the study.
     pub tests: usize,
     /// The images and how they became inputs.
@@ -102,6 +111,8 @@ pub struct Summary {
     pub pairs: Vec<PairSummary>,
     /// The timing stage's results, where it ran.
     pub timings: Option<Timings>,
+    /// What maps cost by other methods; none where that stage has not run.
+    pub methods: Option<Methods>,
     /// What looks wrong.
     pub hints: Vec<String>,
 }
@@ -149,6 +160,8 @@ pub struct PairSummary {
     pub policies: Vec<PolicyRmse>,
     /// Images that have a true box in both networks' inputs: localization is over these.
     pub boxed: usize,
+    /// Localization at swept thresholds; none without true boxes.
+    pub sweep: Option<Sweep>,
     /// Mean deletion and insertion curves; none where that stage has not run.
     pub curves: Option<Both<Bands>>,
     /// Intervals, tests and effect sizes.
@@ -164,6 +177,8 @@ pub struct Dice {
     pub images: f64,
     /// The mean of each image's own coefficient.
     pub each: f64,
+    /// Of the mean activation over the subset, all H*W*C values of it; none where that stage has not run.
+    pub tensor: Option<f64>,
 }
 
 /// Differences of the maps under a sign policy.
@@ -179,6 +194,9 @@ pub struct PolicyRmse {
     pub aligned_mean: f64,
     /// Share of images whose maps correlate negatively, percent.
     pub flipped: f64,
+    /// Mean areas of deletion and insertion on the policy's own subset (or on all images), percent; none where that stage
+    /// has not run for the policy.
+    pub areas: Option<Both<[f64; 2]>>,
 }
 
 /// Shares of right classifications, in percent; none where no image has a label.
@@ -248,14 +266,25 @@ impl Summary {
     ) -> Result<Self, Error> {
         let Manifest { settings, .. } = records.manifest();
         let policies = options.policies();
-        let (collected, instruction_sets) = collect(records, &policies, Some(options), progress)?;
+        let (mut collected, instruction_sets) = collect(records, &policies, Some(options), progress)?;
+        collected.iter_mut().for_each(Collected::rank);
+        let sweeps = sweep::sweep(records, options.signs, options.boxes, options.whole, &mut collected, progress)?;
         let mut areas = Areas::new(settings.pairs.iter().map(|p| p.name.clone()).collect());
         let curves = read_all(records.folder(), options.signs, records.manifest(), |row| areas.add(&row))?;
+        let tensors = MeanActivations::read(records.folder(), options.signs, records.manifest())?;
         areas.whole = curves.as_ref().is_some_and(|c| c.images == "all");
-        let pairs = settings.pairs.iter().zip(collected).enumerate();
+        let policy_areas = policy_areas(records, &policies)?;
+        let pairs = settings.pairs.iter().zip(collected.into_iter().zip(sweeps)).enumerate();
         progress.start("statistics", settings.pairs.len() as u64, 0);
-        let summarize = |(number, (settings, images))| {
-            let summary = PairSummary::of(settings, images, number, &areas, &policies, options)?;
+        let summarize = |(number, (settings, (images, sweep)))| {
+            let mut summary = PairSummary::of(settings, images, number, &areas, &policies, options)?;
+            for found in &mut summary.policies {
+                let areas = policy_areas.iter().find(|(policy, _)| policy.to_string() == found.signs);
+                found.areas = areas.and_then(|(_, areas)| areas.means(number));
+            }
+            summary.sweep = sweep;
+            let tensors = tensors.iter().flat_map(|t| &t.pairs).find(|p| p.name == settings.name);
+            summary.dice.tensor = tensors.filter(|t| t.images == summary.subset as u64).map(tensor_dice);
             progress.advance(1);
             progress.check()?;
             Ok(summary)
@@ -274,15 +303,30 @@ impl Summary {
             },
             bootstrap: options.bootstrap,
             curves,
+            curve_forwards: forwards(records.folder(), options.signs),
             tests,
             data: settings.data.clone(),
             missing_images: records.missing_images(),
             instruction_sets,
             pairs,
             timings,
+            methods: None,
             hints,
         })
     }
+}
+
+/// The areas under each policy that deletion and insertion have run for.
+fn policy_areas(records: &Records, policies: &[SignPolicy]) -> Result<Vec<(SignPolicy, Areas)>, Error> {
+    let manifest = records.manifest();
+    let mut found = Vec::new();
+    for &policy in policies {
+        let mut areas = Areas::new(manifest.settings.pairs.iter().map(|p| p.name.clone()).collect());
+        if read_all(records.folder(), policy, manifest, |row| areas.add(&row))?.is_some() {
+            found.push((policy, areas));
+        }
+    }
+    Ok(found)
 }
 
 /// Reduces all parts, one after another; returns what each pair comes to, and the images of each instruction set.
@@ -325,10 +369,10 @@ fn reduce(
     let localizer =
         boxes.map(|o| Ok::<_, Error>((Localizer::new(out[0], out[1], o.boxes)?, o.threshold))).transpose()?;
     let of_pair = |pair: usize| {
-        let image = |localizer: &mut Option<_>, rows: &[Record]| {
-            Image::compare([&rows[2 * pair], &rows[2 * pair + 1]], policies, out, localizer.as_mut())
+        let image = |scratch: &mut Scratch, rows: &[Record]| {
+            Image::compare([&rows[2 * pair], &rows[2 * pair + 1]], policies, out, scratch)
         };
-        let images = part.records.par_chunks_exact(2 * pairs).map_init(|| localizer.clone(), image);
+        let images = part.records.par_chunks_exact(2 * pairs).map_init(|| Scratch::new(localizer.clone()), image);
         images.collect::<Result<Vec<_>, _>>()
     };
     (0..pairs).map(of_pair).collect()
@@ -395,7 +439,17 @@ fn dice_readings(images: &[&Image]) -> Dice {
         each += dice(&own[0], &own[1]);
     }
     let [a, b] = &counts;
-    Dice { counts: dice_counts(a, b), images: dice(&shares[0], &shares[1]), each: each / images.len() as f64 }
+    Dice {
+        counts: dice_counts(a, b),
+        images: dice(&shares[0], &shares[1]),
+        each: each / images.len() as f64,
+        tensor: None,
+    }
+}
+
+fn tensor_dice(t: &PairActivations) -> f64 {
+    let [a, b] = [&t.f32, &t.int8].map(|counts| counts.iter().map(|&n| u64::from(n)).collect::<Vec<u64>>());
+    dice_counts(&a, &b)
 }
 
 fn both<T>(of: impl Fn(usize) -> T) -> Both<T> {
@@ -428,11 +482,13 @@ fn policy_rmse(images: &mut Collected, policies: &[SignPolicy], subset: usize) -
         top_mean: t.top_mean(subset),
         aligned_mean: t.aligned / count as f64,
         flipped: 100.0 * t.flipped as f64 / count as f64,
+        areas: None,
     };
     totals.map(of).collect()
 }
 
 impl PairSummary {
+    /// Of ranked images.
     fn of(
         settings: &PairSettings,
         mut images: Collected,
@@ -445,7 +501,6 @@ impl PairSummary {
             let first = images.first_failure.unwrap_or_else(|| "no records".into());
             return Err(Error::NoUsableImages { tried: images.failed, first });
         }
-        images.rank();
         let count = images.briefs.len();
         let size = subset_size(count);
         let mut subset: Vec<&Image> = images.pool[..size].iter().collect();
@@ -466,6 +521,7 @@ impl PairSummary {
             dice: dice_readings(&subset),
             small_gaps: images.small_gaps,
             boxed: images.briefs.iter().filter(|b| b.iou.iter().all(|iou| !iou.is_nan())).count(),
+            sweep: None,
             curves: areas.bands(number),
             inference: Inference::of(&images, size, number, areas, options),
             policies: policy_rmse(&mut images, policies, size),

@@ -87,7 +87,7 @@ fn numbers_by_hand() {
     // Image 1 alone: float 1, int8 11; half of each as real values.
     assert_eq!((one.subset_statistics.f32.sigma_raw, one.subset_statistics.int8.sigma), (1.0, 5.5));
     assert_eq!((one.statistics.int8.entropy_raw, one.subset_statistics.f32.sparsity), (11.0, 25.0));
-    assert_eq!((one.dice, one.small_gaps), (Dice { counts: 1.0, images: 1.0, each: 1.0 }, 1));
+    assert_eq!((one.dice, one.small_gaps), (Dice { counts: 1.0, images: 1.0, each: 1.0, tensor: None }, 1));
     let two = &s.pairs[1];
     // All RMSE are 0: the subset is the first image, whose int8 histogram has one of two values elsewhere.
     assert_eq!((two.images, two.failed, two.subset_indexes.as_slice()), (2, 1, [0].as_slice()));

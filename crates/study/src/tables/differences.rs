@@ -2,14 +2,22 @@
 //! sign policies, agreement, and RMSE by confidence and correctness.
 
 use super::{
-    Column, Kind, REAL, Row, Table, column, estimate, images_note, interval_note, paper, rmse_notes, subset_note,
+    Column, Kind, REAL, Row, Table, column, estimate, images_note, interval_note, localization, paper, rmse_notes,
+    subset_note,
 };
 use crate::summary::{Comparison, Group, PairSummary, Scope, Summary};
 
 /// All of them.
 pub(super) fn all(s: &Summary) -> Vec<Table> {
-    let mut tables =
-        vec![differences(s, Scope::All), differences(s, Scope::Subset), readings(s), policies(s), agreement(s)];
+    let mut tables = vec![
+        differences(s, Scope::All),
+        differences(s, Scope::Subset),
+        localization::table(s, Scope::Subset),
+        localization::table(s, Scope::All),
+        readings(s),
+        policies(s),
+        agreement(s),
+    ];
     let by = [
         ("rmse-by-confidence", "RMSE of the maps by the float network's confidence"),
         ("rmse-by-correctness", "RMSE of the maps by which network is right"),
@@ -25,7 +33,14 @@ pub(super) fn all(s: &Summary) -> Vec<Table> {
     tables
 }
 
-fn build(id: &str, title: &str, notes: Vec<String>, heading: &str, columns: Vec<Column>, rows: Vec<Row>) -> Table {
+pub(super) fn build(
+    id: &str,
+    title: &str,
+    notes: Vec<String>,
+    heading: &str,
+    columns: Vec<Column>,
+    rows: Vec<Row>,
+) -> Table {
     let table = Table { id: id.into(), title: title.into(), notes, row_heading: Some(heading.into()), columns, rows };
     table.without_empty_columns()
 }
@@ -36,8 +51,6 @@ fn label(key: &str) -> (&'static str, usize) {
         "top1" => ("top-1 %", 3),
         "top5" => ("top-5 %", 3),
         "confidence" => ("confidence %", 3),
-        "iou" => ("IoU %", 3),
-        "gt_known" => ("GT-known %", 3),
         "deletion" => ("deletion %", 3),
         "insertion" => ("insertion %", 3),
         "entropy_raw" => ("entropy raw", 3),
@@ -52,31 +65,28 @@ fn label(key: &str) -> (&'static str, usize) {
     }
 }
 
-fn differences(s: &Summary, scope: Scope) -> Table {
-    let row = |p: &PairSummary, c: &Comparison| {
-        let d = c.difference;
-        let effect = |name| c.effect.filter(|e| e.name == name).map(|e| e.value);
-        let (label, decimals) = label(c.key);
-        let values = vec![
-            c.f32.value,
-            c.int8.value,
-            d.value,
-            d.interval.map(|i| i.low),
-            d.interval.map(|i| i.high),
-            d.fixed.map(|i| i.low),
-            d.fixed.map(|i| i.high),
-            c.test.map(|t| t.p),
-            c.test.map(|t| t.p_holm),
-            effect("odds-ratio"),
-            effect("d_z"),
-        ];
-        Row { network: p.settings.name.clone(), key: c.key.into(), label: label.into(), decimals, values }
-    };
-    let rows = s.pairs.iter().flat_map(|p| {
-        let chosen = p.inference.comparisons.iter().filter(|c| c.scope == scope && c.difference.value.is_some());
-        chosen.map(|c| row(p, c)).collect::<Vec<_>>()
-    });
-    let columns = vec![
+/// A comparison's row under the columns of [`comparison_columns`].
+pub(super) fn comparison_row(p: &PairSummary, c: &Comparison, label: &str, decimals: usize) -> Row {
+    let d = c.difference;
+    let effect = |name| c.effect.filter(|e| e.name == name).map(|e| e.value);
+    let values = vec![
+        c.f32.value,
+        c.int8.value,
+        d.value,
+        d.interval.map(|i| i.low),
+        d.interval.map(|i| i.high),
+        d.fixed.map(|i| i.low),
+        d.fixed.map(|i| i.high),
+        c.test.map(|t| t.p),
+        c.test.map(|t| t.p_holm),
+        effect("odds-ratio"),
+        effect("d_z"),
+    ];
+    Row { network: p.settings.name.clone(), key: c.key.into(), label: label.into(), decimals, values }
+}
+
+pub(super) fn comparison_columns() -> Vec<Column> {
+    vec![
         column("f32", "f32", Kind::Number),
         column("int8", "int8", Kind::Number),
         column("difference", "int8 - f32", Kind::Signed),
@@ -88,7 +98,21 @@ fn differences(s: &Summary, scope: Scope) -> Table {
         column("p_holm", "p (Holm)", Kind::P),
         column("odds_ratio", "odds ratio", Kind::Number),
         column("d_z", "d_z", Kind::Signed),
-    ];
+    ]
+}
+
+fn differences(s: &Summary, scope: Scope) -> Table {
+    let rows = s.pairs.iter().flat_map(|p| {
+        let chosen = p.inference.comparisons.iter().filter(|c| c.scope == scope && c.difference.value.is_some());
+        chosen
+            .filter(|c| !localization::KEYS.iter().any(|(key, _)| *key == c.key))
+            .map(|c| {
+                let (label, decimals) = label(c.key);
+                comparison_row(p, c, label, decimals)
+            })
+            .collect::<Vec<_>>()
+    });
+    let columns = comparison_columns();
     let (id, title, mut notes) = match scope {
         Scope::All => ("differences", "Differences of int8 and f32 on all images", images_note(s)),
         Scope::Subset => ("subset-differences", "Differences of int8 and f32 on the subset", subset_note(s)),
@@ -99,7 +123,7 @@ fn differences(s: &Summary, scope: Scope) -> Table {
 }
 
 /// What the p values and effect sizes are.
-fn test_note(s: &Summary) -> String {
+pub(super) fn test_note(s: &Summary) -> String {
     format!(
         "p: McNemar's exact test for accuracy and GT-known localization, paired sign-flip permutation test of the mean \
          for the others ({} flips), on the images as they are; Holm over all {} tests of the study. Odds ratio: images \
@@ -169,6 +193,10 @@ fn policies(s: &Summary) -> Table {
                 theirs.map(|t| t[1]),
                 Some(x.aligned_mean),
                 Some(x.flipped),
+                x.areas.map(|a| a.f32[0]),
+                x.areas.map(|a| a.int8[0]),
+                x.areas.map(|a| a.f32[1]),
+                x.areas.map(|a| a.int8[1]),
             ],
         })
     });
@@ -179,10 +207,18 @@ fn policies(s: &Summary) -> Table {
         column("paper_top_mean", "paper", Kind::Number),
         column("aligned_mean", "aligned mean", Kind::Number),
         Column { decimals: Some(2), ..column("flipped_percent", "flipped %", Kind::Number) },
+        column("f32_deletion", "f32 deletion %", Kind::Number),
+        column("int8_deletion", "int8 deletion %", Kind::Number),
+        column("f32_insertion", "f32 insertion %", Kind::Number),
+        column("int8_insertion", "int8 insertion %", Kind::Number),
     ];
     let mut notes = rmse_notes(s);
-    notes.push("Each policy with a top 5 % of its own. random: a fair coin for each map.".into());
-    build("sign-policies", "EigenCAM RMSE under each sign policy", notes, "signs", columns, rows.collect())
+    notes.push(
+        "Each policy with a top 5 % of its own. random: a fair coin for each map. Deletion and insertion of that top 5 % \
+         (or of all images), where they have run for the policy (--signs all)."
+            .into(),
+    );
+    build("sign-policies", "EigenCAM under each sign policy", notes, "signs", columns, rows.collect())
 }
 
 fn agreement(s: &Summary) -> Table {

@@ -3,6 +3,8 @@
 
 mod differences;
 mod format;
+mod localization;
+mod methods;
 mod paper;
 
 use serde::Serialize;
@@ -119,6 +121,7 @@ pub fn tables(s: &Summary) -> Vec<Table> {
     ];
     out.extend(timing_table(s, "table-8", "Times of the int8 networks, ms an image", |t| t.int8, |p| p.int8_ms));
     out.extend(timing_table(s, "table-9", "Times of the float networks, ms an image", |t| t.float, |p| p.f32_ms));
+    out.extend(methods::table(s));
     out.extend(cam_table(s, "table-10", "Maps of the int8 networks on the subset", 1, |p| p.int8_cam));
     out.extend(cam_table(s, "table-11", "Maps of the float networks on the subset", 0, |p| p.f32_cam));
     out.extend(differences::all(s));
@@ -288,18 +291,20 @@ fn dice(p: &PairSummary, paper: Option<&Paper>) -> Vec<Line> {
         let estimate = plain(Some(100.0 * value));
         Line { key, label, decimals: 3, estimate, paper: paper.map(|x| x.dice) }
     };
-    vec![
+    let mut lines = vec![
         line("dice_percent", "Dice % (counts)", p.dice.counts),
         line("dice_images_percent", "Dice % (images)", p.dice.images),
         line("dice_each_percent", "Dice % (each)", p.dice.each),
-    ]
+    ];
+    lines.extend(p.dice.tensor.map(|value| line("dice_tensor_percent", "Dice % (tensor)", value)));
+    lines
 }
 
 fn dice_notes() -> Vec<String> {
     vec![
         "Per image the mean over channels, min-max normalized, 256 bins. Counts: summed over the subset, Sorensen-Dice of \
          the shares. Images: each image's shares averaged (the same where all maps have one size). Each: the mean of \
-         every image's own coefficient."
+         every image's own coefficient. Tensor: the mean activation over the subset, each of its H*W*C values a count."
             .into(),
     ]
 }
@@ -378,8 +383,12 @@ fn cam_notes(s: &Summary) -> Vec<String> {
     let curves = match &s.curves {
         Some(c) => format!(
             "Deletion to {}, insertion on {}; 1 % of the pixels a step by the f32 map, trapezoid rule over 101 points; \
-             probability of the {} class; areas of {} images. Intervals with the subset chosen again need all of them.",
-            c.delete_to, c.insert_on, c.class, c.images
+             probability of the {} class; areas of {} images. Intervals with the subset chosen again need all of them.{}",
+            c.delete_to,
+            c.insert_on,
+            c.class,
+            c.images,
+            forwards_note(s)
         ),
         None => "Deletion and insertion have not run for these signs.".into(),
     };
@@ -396,6 +405,13 @@ fn cam_notes(s: &Summary) -> Vec<String> {
             s.box_rule, s.data.geometry
         ),
     ]
+}
+
+/// How fast the curves came.
+fn forwards_note(s: &Summary) -> String {
+    s.curve_forwards.map_or_else(String::new, |[forwards, seconds]| {
+        format!(" {forwards} forward passes in {seconds:.1} s, {:.1} a second.", forwards / seconds.max(1e-9))
+    })
 }
 
 fn timing_notes(s: &Summary, t: &crate::Timings) -> Vec<String> {

@@ -35,14 +35,11 @@ impl IouCurve {
     }
 }
 
-/// IoUs that MaxBoxAccV2 averages over.
-const V2_LEVELS: [f64; 3] = [0.3, 0.5, 0.7];
-
 /// Share of images whose box reaches an IoU, for each threshold of a sweep (Choe et al. 2020). Shards merge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BoxAccuracy {
     thresholds: Vec<f64>,
-    /// For each of [`V2_LEVELS`], images that reach it, by threshold.
+    /// For each of [`BoxAccuracy::IOUS`], images that reach it, by threshold.
     correct: [Vec<u64>; 3],
     /// Sum of IoUs by threshold.
     sums: Vec<f64>,
@@ -59,6 +56,9 @@ pub struct SweepBest {
 }
 
 impl BoxAccuracy {
+    /// IoUs that MaxBoxAccV2 averages over.
+    pub const IOUS: [f64; 3] = [0.3, 0.5, 0.7];
+
     /// Over these thresholds, each 0 to 1.
     pub fn new(thresholds: &[f64]) -> Self {
         let n = thresholds.len();
@@ -72,7 +72,7 @@ impl BoxAccuracy {
         for (i, &t) in self.thresholds.iter().enumerate() {
             let iou = curve.at(t);
             self.sums[i] += iou;
-            for (counts, level) in self.correct.iter_mut().zip(V2_LEVELS) {
+            for (counts, level) in self.correct.iter_mut().zip(Self::IOUS) {
                 counts[i] += u64::from(iou >= level);
             }
         }
@@ -130,7 +130,17 @@ impl BoxAccuracy {
     pub fn max_box_acc_v2(&self) -> Option<f64> {
         let most = |counts: &Vec<u64>| counts.iter().copied().max();
         let sum: u64 = self.correct.iter().map(most).sum::<Option<u64>>()?;
-        (self.images > 0).then(|| sum as f64 / V2_LEVELS.len() as f64 / self.images as f64)
+        (self.images > 0).then(|| sum as f64 / Self::IOUS.len() as f64 / self.images as f64)
+    }
+
+    /// The best accuracy and its threshold for each of [`BoxAccuracy::IOUS`]; none without images or thresholds.
+    pub fn best_by_iou(&self) -> Option<[SweepBest; 3]> {
+        let best = |counts: &Vec<u64>| {
+            let shares: Vec<f64> = counts.iter().map(|&n| n as f64 / self.images.max(1) as f64).collect();
+            self.best(&shares)
+        };
+        let [a, b, c] = &self.correct;
+        Some([best(a)?, best(b)?, best(c)?])
     }
 
     fn best(&self, values: &[f64]) -> Option<SweepBest> {
@@ -220,6 +230,8 @@ mod tests {
         assert_eq!(all.best_mean_iou(), Some(SweepBest { value: 0.5, threshold: 0.5 }));
         // 0.3: both at t = 0; 0.5: one; 0.7: one at t = 0.5.
         assert_eq!(all.max_box_acc_v2(), Some(4.0 / 6.0));
+        let best = all.best_by_iou().unwrap().map(|b| (b.value, b.threshold));
+        assert_eq!(best, [(1.0, 0.0), (0.5, 0.0), (0.5, 0.5)]);
         assert!(all.merge(&BoxAccuracy::new(&[0.1])).is_err());
     }
 
