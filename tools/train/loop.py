@@ -105,7 +105,7 @@ class Training:
     def _one_step(self) -> tuple[float, float]:
         phase = self.schedule[self.step]
         random = np.random.default_rng([self.seed, self.step])
-        x, y = training_batch(self.scenes, self._numbers(), phase.size, phase.smallest_crop, random)
+        x, y = training_batch(self.scenes, self._numbers(), phase, random)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         self.model.train()

@@ -18,6 +18,7 @@ from torch.nn import functional
 from quantlens_tools import rendered
 from quantlens_tools.errors import ToolError
 from quantlens_tools.rendered import SIDE
+from recipe import Phase
 
 SHARD = 1000  # scenes in a file
 _CROPS = 8  # sizes of crops in a batch
@@ -97,7 +98,7 @@ def _input(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def training_batch(
-    scenes: Scenes, numbers: np.ndarray, size: int, smallest_crop: int, random: np.random.Generator
+    scenes: Scenes, numbers: np.ndarray, phase: Phase, random: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch, augmented: cut out around the objects, resized, turned, mirrored, its colour channels exchanged.
 
@@ -109,12 +110,13 @@ def training_batch(
     groups = np.array_split(np.argsort(longest, kind="stable"), _CROPS)
     parts = []
     for group in groups:
-        least = min(SIDE, max(smallest_crop, int(longest[group].max())))
-        crop = int(random.integers(least, SIDE + 1))
+        least = min(SIDE, max(phase.smallest_crop, int(longest[group].max())))
+        most = min(SIDE, int(least * phase.widest))
+        crop = int(random.integers(least, most + 1))
         cut = np.stack([_cut(pictures[i], boxes[i], crop, random) for i in group])
         part = torch.from_numpy(cut).permute(0, 3, 1, 2).float()
-        if crop != size:
-            part = functional.interpolate(part, (size, size), mode="bilinear", antialias=crop > size)
+        if crop != phase.size:
+            part = functional.interpolate(part, (phase.size, phase.size), mode="bilinear", antialias=crop > phase.size)
         parts.append(_turned(part, random))
     return _input(torch.cat(parts)), torch.from_numpy(classes[np.concatenate(groups)])
 

@@ -45,6 +45,9 @@ def _train_float(recipe: Recipe, folder: Path, scenes: Scenes, held_out: Scenes)
     torch.manual_seed(recipe.seed)
     model = build_float(recipe.network, recipe.arguments | {"num_classes": CLASSES})
     model = model.to(memory_format=torch.channels_last)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # narrow networks and augmented scenes: they underfit
     rate, decay = recipe.learning_rate, recipe.weight_decay
     Training("float", model, recipe.phases, scenes, held_out, folder, recipe.seed, rate, decay).run()
     save(model.state_dict(), folder / "float.pth")
