@@ -1,9 +1,9 @@
 """Trains the default pack: four narrow networks on rendered scenes, and their int8 twins.
 
-    cargo build --release && python tools/train --quantlens target/release/quantlens --work local/train
+    cargo build --release && python tools/train --quantlens target/release/quantlens --work local/train --out weights
 
 One command does everything: renders the scenes, trains the float networks, quantizes them, exports eight model files, and
-measures their accuracy on 5,000 fresh scenes. It may be killed at any time; the same command goes on from the last checkpoint
+measures their accuracy on 5,000 fresh scenes. With --out the model files, settings and learning curves are put there. It may be killed at any time; the same command goes on from the last checkpoint
 (every three minutes). --jobs networks are trained at a time, each on one thread: on few cores that is faster than one on all.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -39,6 +40,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--quantlens", type=Path, required=True, help="the quantlens command, which renders the scenes")
     parser.add_argument("--work", type=Path, required=True, help="folder for scenes, checkpoints and results")
+    parser.add_argument("--out", type=Path, help="folder for the finished pack: pack/ and training/ in it")
     parser.add_argument("--networks", nargs="+", choices=list(RECIPES), default=list(RECIPES), metavar="NAME")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="networks at a time (default: one a core)")
     parser.add_argument("--share", type=float, default=1.0, help="of the recipe's images: 0.01 tries the whole way out")
@@ -64,6 +66,20 @@ def job(args: argparse.Namespace, recipe: Recipe) -> None:
         raise ToolError(f"{recipe.network} failed")
 
 
+def collect(work: Path, networks: list[str], out: Path) -> None:
+    """Puts the finished networks' model files into `out/pack`, and how they came to be into `out/training`."""
+    pack, training = out / "pack", out / "training"
+    for folder in (pack, training):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in networks:
+        for precision in ("f32", "int8"):
+            shutil.copyfile(work / name / f"{name}-{precision}.safetensors", pack / f"{name}-{precision}.safetensors")
+        for path in [work / name / "settings.json", work / name / "results.json", *(work / name).glob("*.csv")]:
+            shutil.copyfile(path, training / f"{name}-{path.name}")
+    size = sum(path.stat().st_size for path in pack.glob("*.safetensors"))
+    print(f"{pack}: {size / 1e6:.2f} MB")
+
+
 def main() -> None:
     warnings.filterwarnings("ignore", category=UserWarning)
     args = parse()
@@ -86,6 +102,8 @@ def main() -> None:
     results = {r.network: json.loads((args.work / r.network / "results.json").read_text()) for r in recipes(args)}
     (args.work / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps(results, indent=2))
+    if args.out:
+        collect(args.work, args.networks, args.out)
 
 
 if __name__ == "__main__":
