@@ -108,6 +108,8 @@ def true_boxes(manifest: Path, chosen: list[images.Listed]) -> list[list[tuple]]
         row = listed[image.id]
         text = row.get("boxes_xyxy_in_original_pixels") or row.get("boxes") or "[]"
         size = (int(row["orig_w"]), int(row["orig_h"])) if row.get("orig_w") else None
+        if row.get("geometry", "").startswith("cropped"):
+            size = None  # cut at the right and bottom, not scaled: pixels stay where they were
         out.append(boxes_of(image.path, json.loads(text), size))
     return out
 
@@ -118,7 +120,7 @@ def boxes_of(path: Path, boxes: list, original: tuple[int, int] | None) -> list[
     with Image.open(path) as file:
         w, h = file.size
     ow, oh = original or (w, h)
-    scaled = ((x0 * w / ow, y0 * h / oh, x1 * w / ow, y1 * h / oh) for x0, y0, x1, y1 in boxes)
+    scaled = ((x0 * w / ow, y0 * h / oh, min(x1 * w / ow, w), min(y1 * h / oh, h)) for x0, y0, x1, y1 in boxes)
     mapped = (study.mapped_box(b, (w, h), RESIZE, SIZE) for b in scaled)
     return [b for b in mapped if b is not None]
 

@@ -1,5 +1,5 @@
 //! The deletion and insertion stage: for each image of the subset (or of all) and each network, the probability of its
-//! class along both walks of its own map. Throughput mode: each thread has sessions of its own and takes whole images.
+//! class along both walks of its own map. Throughput mode: each thread has sessions of its own and takes an image and network.
 //! Files of a few images each, so that a killed run goes on where it stopped.
 
 mod file;
@@ -18,7 +18,7 @@ pub use self::file::{CurveRow, CurveSettings};
 use crate::manifest::Manifest;
 use crate::parts::{ImageRows, Records, Shard};
 use crate::progress::Progress;
-use crate::record::{Precision, Record};
+use crate::record::Record;
 use crate::scan::{Images, WALL_TIMES, append};
 use crate::timing::Observe;
 use crate::{Error, SCHEMA_VERSION};
@@ -243,61 +243,56 @@ impl Curves<'_> {
         progress: &dyn Progress,
     ) -> ControlFlow<(), (Vec<CurveRow>, u64)> {
         let (next, forwards) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let done: Mutex<Vec<(usize, [CurveRow; 2])>> = Mutex::new(Vec::new());
+        // Float and int8 network of each image in turn; both take about as long, a whole image would leave threads idle for longer.
+        let done: Mutex<Vec<(usize, CurveRow)>> = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for sessions in workers.iter_mut() {
                 let (next, done, forwards) = (&next, &done, &forwards);
                 scope.spawn(move || {
                     loop {
                         let place = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(task) = tasks.get(place).filter(|_| !progress.stopped()) else { break };
-                        let (rows, count) = self.image(pair, task, &mut sessions[2 * pair..2 * pair + 2]);
+                        let (image, which) = (place / 2, place % 2);
+                        let Some(task) = tasks.get(image).filter(|_| !progress.stopped()) else { break };
+                        let network = 2 * pair + which;
+                        let (row, count) = self.row(network, &task[which], &mut sessions[network]);
                         forwards.fetch_add(count, Ordering::Relaxed);
                         // A poisoned lock means that another thread panicked; the scope passes that on.
-                        done.lock().unwrap_or_else(|e| e.into_inner()).push((place, rows));
-                        progress.advance(1);
+                        done.lock().unwrap_or_else(|e| e.into_inner()).push((place, row));
+                        progress.advance(which as u64);
                     }
                 });
             }
         });
         let mut done = done.into_inner().unwrap_or_else(|e| e.into_inner());
-        if done.len() < tasks.len() {
+        if done.len() < 2 * tasks.len() {
             return ControlFlow::Break(());
         }
         done.sort_by_key(|(place, _)| *place);
-        ControlFlow::Continue((done.into_iter().flat_map(|(_, rows)| rows).collect(), forwards.into_inner()))
+        ControlFlow::Continue((done.into_iter().map(|(_, row)| row).collect(), forwards.into_inner()))
     }
 
-    /// Both networks on one image.
-    fn image(&self, pair: usize, task: &Task, workers: &mut [Worker<'_>]) -> ([CurveRow; 2], u64) {
-        let inputs = self.images.inputs(task[0].data_index);
-        let mut forwards = 0;
-        let rows = [0, 1].map(|which| {
-            let network = self.networks[2 * pair + which];
-            let record = &task[which];
-            let mut row = CurveRow {
-                image_id: record.image_id.clone(),
-                data_index: record.data_index,
-                network: record.network.clone(),
-                precision: Precision::ALL[which],
-                class: None,
-                deletion: Vec::new(),
-                insertion: Vec::new(),
-                error: None,
-            };
-            let result = match &inputs {
-                Ok(inputs) => {
-                    self.curves(&mut row, record, network, &inputs[network.input()].tensor, &mut workers[which])
-                }
-                Err(why) => Err(why.clone()),
-            };
-            match result {
-                Ok(count) => forwards += count,
-                Err(why) => row.error = Some(why),
-            }
-            row
+    /// One network on one image, and the forward passes made.
+    fn row(&self, network: usize, record: &Record, worker: &mut Worker<'_>) -> (CurveRow, u64) {
+        let scorer = self.networks[network];
+        let mut row = CurveRow {
+            image_id: record.image_id.clone(),
+            data_index: record.data_index,
+            network: record.network.clone(),
+            precision: record.precision,
+            class: None,
+            deletion: Vec::new(),
+            insertion: Vec::new(),
+            error: None,
+        };
+        let result = match self.images.inputs(record.data_index) {
+            Ok(inputs) => self.curves(&mut row, record, scorer, &inputs[scorer.input()].tensor, worker),
+            Err(why) => Err(why),
+        };
+        let forwards = result.unwrap_or_else(|why| {
+            row.error = Some(why);
+            0
         });
-        (rows, forwards)
+        (row, forwards)
     }
 
     /// Fills in the curves of one network; returns the forward passes made.
