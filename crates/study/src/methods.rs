@@ -1,7 +1,6 @@
 //! What a map costs by each of the gradient-free methods: EigenCAM, ScoreCAM, AblationCAM. A timing stage of its own,
 //! since ScoreCAM takes a forward pass a channel.
 
-use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
@@ -11,7 +10,7 @@ use quantlens_xai::{AblationCam, CamWorkspace, EigenCam, ScoreCam};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::parts::write_beside;
+use crate::parts::{read_json, write_beside};
 use crate::run::activation;
 use crate::timing::Spread;
 
@@ -72,13 +71,7 @@ impl Methods {
     /// [`Error::Io`], and [`Error::File`] for a damaged file.
     pub fn read(folder: &Path) -> Result<Option<Self>, Error> {
         let path = folder.join(METHODS_FILE);
-        match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text)
-                .map(Some)
-                .map_err(|e| Error::file(&path, format!("not the methods' times ({e}); delete it"))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(&path, "read")(e)),
-        }
+        read_json(&path, "not the methods' times", "delete it")
     }
 }
 

@@ -6,6 +6,8 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use crate::manifest::{Manifest, Settings};
 use crate::parquet_file::{self, PartFile};
 use crate::record::{Precision, Record};
@@ -41,6 +43,18 @@ pub(crate) fn ranges(settings: &Settings, shard: Shard) -> Vec<Range<u64>> {
 /// Where the part of a range lies.
 pub(crate) fn path(folder: &Path, range: &Range<u64>) -> PathBuf {
     folder.join(format!("part-{:08}-{:08}.parquet", range.start, range.end))
+}
+
+/// Reads a JSON file; none where it is absent. A damaged one is an error: what is `wrong` with it, the
+/// parser's reason, the `remedy`.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, wrong: &str, remedy: &str) -> Result<Option<T>, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            serde_json::from_str(&text).map(Some).map_err(|e| Error::file(path, format!("{wrong} ({e}); {remedy}")))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io(path, "read")(e)),
+    }
 }
 
 /// Writes a file beside its place, flushes it to the disk and renames it.

@@ -1,7 +1,6 @@
 //! The reading of figure 2 that records cannot give: the mean of the layer's whole activation, H*W*C values, over the
 //! images of the subset, and its histogram. The subset's images run once more, each through both networks.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use quantlens_xai::{SignPolicy, mean_activation_histogram};
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::manifest::Manifest;
-use crate::parts::write_beside;
+use crate::parts::{read_json, write_beside};
 use crate::progress::Progress;
 use crate::scan::{Images, Network};
 use crate::timing::Observe;
@@ -49,13 +48,8 @@ impl MeanActivations {
     /// [`Error::Io`], and [`Error::File`] for a damaged file.
     pub(crate) fn read(folder: &Path, signs: SignPolicy, manifest: &Manifest) -> Result<Option<Self>, Error> {
         let path = path(folder, signs);
-        match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str::<Self>(&text)
-                .map(|found| Some(found).filter(|f| f.records == manifest.settings_hash))
-                .map_err(|e| Error::file(&path, format!("not a file of mean activations ({e}); delete it"))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(&path, "read")(e)),
-        }
+        let found: Option<Self> = read_json(&path, "not a file of mean activations", "delete it")?;
+        Ok(found.filter(|f| f.records == manifest.settings_hash))
     }
 
     pub(crate) fn write(&self, folder: &Path, signs: SignPolicy) -> Result<(), Error> {

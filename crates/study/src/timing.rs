@@ -10,7 +10,7 @@ use quantlens_xai::EigenCam;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::parts::write_beside;
+use crate::parts::{read_json, write_beside};
 use crate::progress::Progress;
 
 /// A network that can be run on an input and looked into.
@@ -132,13 +132,7 @@ impl Timings {
     /// [`Error::Io`], and [`Error::File`] for a damaged file.
     pub fn read(folder: &Path) -> Result<Option<Self>, Error> {
         let path = folder.join(TIMINGS);
-        match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text)
-                .map(Some)
-                .map_err(|e| Error::file(&path, format!("not the timing stage's file ({e}); delete it"))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(&path, "read")(e)),
-        }
+        read_json(&path, "not the timing stage's file", "delete it")
     }
 }
 

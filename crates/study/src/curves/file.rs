@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::Error;
 use crate::manifest::{MANIFEST, differences};
 use crate::parquet_file::{Columns, PartFile, Source, write_rows};
-use crate::parts::{write_beside, write_shared};
+use crate::parts::{read_json, write_beside, write_shared};
 use crate::record::Precision;
 
 const SETTINGS: &str = "quantlens.curve_settings";
@@ -87,13 +87,7 @@ impl CurveSettings {
     /// [`Error::Io`], and [`Error::File`] for a damaged file.
     pub fn read(folder: &Path) -> Result<Option<Self>, Error> {
         let path = folder.join(MANIFEST);
-        match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text)
-                .map(Some)
-                .map_err(|e| Error::file(&path, format!("not the manifest of curves ({e}); delete the folder"))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(&path, "read")(e)),
-        }
+        read_json(&path, "not the manifest of curves", "delete the folder")
     }
 
     /// Writes the settings into a folder; where there are others already, says what differs.

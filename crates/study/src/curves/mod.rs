@@ -258,6 +258,7 @@ impl Curves<'_> {
                         forwards.fetch_add(count, Ordering::Relaxed);
                         // A poisoned lock means that another thread panicked; the scope passes that on.
                         done.lock().unwrap_or_else(|e| e.into_inner()).push((place, row));
+                        // An image counts when its second network is done.
                         progress.advance(which as u64);
                     }
                 });

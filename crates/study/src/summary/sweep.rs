@@ -61,8 +61,8 @@ pub struct Sweep {
     pub choosers: u64,
     /// What they chose.
     pub thresholds: Both<Thresholds>,
-    /// The best on the subset's other images.
-    pub subset: Both<Best>,
+    /// The best on the subset's other images; none where none of those has a true box.
+    pub subset: Option<Both<Best>>,
     /// The best on all other images; none unless asked for.
     pub all: Option<Both<Best>>,
 }
@@ -157,8 +157,7 @@ pub(super) fn sweep(
     let summary = |pair: usize| {
         let best = |t: &Both<Tally>| Some(Both { f32: best(&t.f32)?, int8: best(&t.int8)? });
         let ([subset, all], choosers) = (&best_of[pair], chosen[pair].f32[0].images());
-        let (thresholds, subset) = (found[pair]?, best(subset).unwrap_or_default());
-        Some(Sweep { stride, choosers, thresholds, subset, all: best(all) })
+        Some(Sweep { stride, choosers, thresholds: found[pair]?, subset: best(subset), all: best(all) })
     };
     Ok((0..found.len()).map(summary).collect())
 }

@@ -1,7 +1,8 @@
 //! The tables of localization: every threshold and every score, on the subset and on all images.
 
 use super::differences::{build, comparison_columns, comparison_row, test_note};
-use super::{Column, Kind, Row, Table, column, images_note, interval_note, per_pair, subset_note};
+use super::notes::{images_note, interval_note, per_pair, subset_note};
+use super::{Column, Kind, Row, Table, column};
 use crate::summary::{Best, PairSummary, Scope, Summary, Sweep, Thresholds};
 
 /// Keys of the measures and their names, in the order of the rows.
@@ -56,7 +57,7 @@ fn rows(s: &Summary, p: &PairSummary, scope: Scope) -> Vec<Row> {
 fn best_rows(p: &PairSummary, sweep: &Sweep, scope: Scope) -> Vec<Row> {
     let Some(best) = (match scope {
         Scope::All => sweep.all,
-        Scope::Subset => Some(sweep.subset),
+        Scope::Subset => sweep.subset,
     }) else {
         return Vec::new();
     };
