@@ -24,6 +24,14 @@ use crate::{AlignedBuf, Isa, Requantize, Team};
 /// Pixels of a tile.
 const MR: usize = 3;
 
+/// Terms of a sum beyond which it is long.
+const LONG: usize = 64;
+
+/// [`Scaling`] as constants.
+const MULTIPLIER: u8 = Scaling::Multiplier as u8;
+const BIAS: u8 = Scaling::Bias as u8;
+const CLAMP: u8 = Scaling::Clamp as u8;
+
 /// Bytes of input and output that a task should stay near: a first-level cache.
 const BAND_BYTES: usize = 32 << 10;
 
@@ -75,12 +83,13 @@ struct Work<'a> {
     constants: Constants<'a>,
     weights: &'a [i8],
     offsets: &'a [u32],
+    rows: &'a [u8],
 }
 
 impl GemmU8 {
     fn new(conv: &Conv2d, weights: &[i8], requantize: &Requantize) -> Self {
         let in_bytes = BAND_BYTES * conv.in_c / (conv.in_c + conv.out_c);
-        let bands = Bands::new(conv, conv.in_c, 1, in_bytes).align_to(4 * MR);
+        let bands = Bands::new(conv, conv.in_c, 1, in_bytes).align_to(4 * MR).fewer_for_weights(BAND_BYTES);
         let panels = Panels::new(conv, bands.padded_w(), [NR, KR], 1);
         let in_place = conv.padding == [0, 0] && !panels.filled(conv);
         let scaling = Scaling::new(requantize, conv.terms());
@@ -108,9 +117,10 @@ impl GemmU8 {
         }
     }
 
-    /// Whether most groups would have to be widened: then a kernel that widens all of them once is faster.
+    /// Whether most groups of a long sum would have to be widened: then a kernel that widens all of them once is faster.
     fn mostly_wide(&self) -> bool {
-        2 * self.plans.iter().map(|plan| plan.wide).sum::<usize>() > self.offsets.len()
+        let wide = self.plans.iter().map(|plan| plan.wide).sum::<usize>();
+        2 * wide > self.offsets.len() && self.panels.block_len() > LONG * NR
     }
 
     fn tasks(&self) -> usize {
@@ -137,97 +147,118 @@ impl GemmU8 {
         let reach = self.panels.reach() + self.bands.conv.in_c - self.panels.group_in;
         // The last window is the furthest: what tiles read unchecked.
         assert!(windows.last().is_none_or(|&last| last as usize + reach <= rows.len()));
-        self.flag_tiles(rows, windows, flags);
+        let flagged = self.flag_tiles(rows, windows, flags);
         let (count, groups) = (self.panels.count(), self.panels.block_len() / GROUP);
         for index in split * count / self.splits..(split + 1) * count / self.splits {
             let panel = self.panels.panel(index);
             let weights = &self.weights[panel.weights..][..self.panels.block_len()];
             let offsets = &self.offsets[index * groups..][..groups];
             let constants = self.epilogue.constants(panel.constants, NR);
-            let work = Work { panel, plan: &self.plans[index], constants, weights, offsets };
+            let work = Work { panel, plan: &self.plans[index], constants, weights, offsets, rows };
             let out_c = self.bands.conv.out_c;
             let out = out.span(first * out_c + panel.channel, (pixels - 1) * out_c + panel.len);
+            let flags = flagged.then_some(&*flags);
             // SAFETY: all windows lie in `rows`, and outputs in `out`, as checked; tasks differ in their band or their panels;
             // flags are set where activations exceed the plan's bound.
             unsafe {
-                if panel.len > NR / 2 {
-                    self.tiles::<2>(&work, rows, windows, flags, out);
-                } else {
-                    self.tiles::<1>(&work, rows, windows, flags, out);
+                match (self.scaling, panel.len > NR / 2) {
+                    (Scaling::Multiplier, true) => self.tiles::<2, MULTIPLIER>(&work, windows, flags, out),
+                    (Scaling::Multiplier, false) => self.tiles::<1, MULTIPLIER>(&work, windows, flags, out),
+                    (Scaling::Bias, true) => self.tiles::<2, BIAS>(&work, windows, flags, out),
+                    (Scaling::Bias, false) => self.tiles::<1, BIAS>(&work, windows, flags, out),
+                    (Scaling::Clamp, true) => self.tiles::<2, CLAMP>(&work, windows, flags, out),
+                    (Scaling::Clamp, false) => self.tiles::<1, CLAMP>(&work, windows, flags, out),
                 }
             }
         }
     }
 
-    /// Flags tiles with activations that the plans do not allow.
+    /// Flags tiles with activations that the plans do not allow, if there may be any.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn flag_tiles(&self, rows: &[u8], windows: &[u32], flags: &mut [u8]) {
-        flags.fill(0);
+    fn flag_tiles(&self, rows: &[u8], windows: &[u32], flags: &mut [u8]) -> bool {
         let len = if self.panels.groups == 1 { self.panels.run_len } else { self.bands.conv.in_c };
         let furthest = windows.last().map_or(0, |&last| last as usize) + self.panels.runs.last().unwrap_or(&0) + len;
         if !self.seven_bits || !exceeds_127(&rows[..furthest]) {
-            return;
+            return false;
         }
         for (windows, flag) in windows.chunks(MR).zip(flags) {
             let window =
                 |&window: &u32| self.panels.runs.iter().any(|run| exceeds_127(&rows[window as usize + run..][..len]));
             *flag = u8::from(windows.iter().any(window));
         }
+        true
     }
 
     /// The outputs of a panel and all pixels of a band, from `out` on.
     ///
     /// # Safety
-    /// The CPU has AVX2 and FMA. All windows lie in `rows`. No other task has the band and panel, which has up to `8 * NV`
+    /// The CPU has AVX2 and FMA. All windows lie in the rows. No other task has the band and panel, which has up to `8 * NV`
     /// channels and as many outputs as windows, a pixel of the output apart. A tile is flagged or its activations are within
     /// the plan's bound.
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    unsafe fn tiles<const NV: usize>(&self, work: &Work, rows: &[u8], windows: &[u32], flags: &[u8], out: *mut u8) {
-        for (tile, (windows, &flag)) in windows.chunks(MR).zip(flags).enumerate() {
-            let (out, wide) = (out.wrapping_add(tile * MR * self.bands.conv.out_c), flag != 0);
-            // SAFETY: the caller's promise; the tile has so many pixels.
-            unsafe {
-                match windows.len() {
-                    1 => self.outputs::<1, NV>(work, rows, windows, wide, out),
-                    2 => self.outputs::<2, NV>(work, rows, windows, wide, out),
-                    _ => self.outputs::<3, NV>(work, rows, windows, wide, out),
+    unsafe fn tiles<const NV: usize, const S: u8>(
+        &self,
+        work: &Work,
+        windows: &[u32],
+        flags: Option<&[u8]>,
+        out: *mut u8,
+    ) {
+        let a_tile = MR * self.bands.conv.out_c;
+        // SAFETY: the caller's promise; strips have whole tiles, and are one after another in `out`.
+        unsafe {
+            let Some(flags) = flags else {
+                let (whole, rest) = windows.split_at(windows.len() / MR * MR);
+                let end = out.wrapping_add(whole.len() / MR * a_tile);
+                self.strip::<MR, NV, S, false>(work, whole, out);
+                return match rest.len() {
+                    0 => (),
+                    1 => self.strip::<1, NV, S, false>(work, rest, end),
+                    _ => self.strip::<2, NV, S, false>(work, rest, end),
+                };
+            };
+            for (tile, (windows, &flag)) in windows.chunks(MR).zip(flags).enumerate() {
+                let out = out.wrapping_add(tile * a_tile);
+                match (windows.len(), flag) {
+                    (1, 0) => self.strip::<1, NV, S, false>(work, windows, out),
+                    (2, 0) => self.strip::<2, NV, S, false>(work, windows, out),
+                    (_, 0) => self.strip::<3, NV, S, false>(work, windows, out),
+                    (1, _) => self.strip::<1, NV, S, true>(work, windows, out),
+                    (2, _) => self.strip::<2, NV, S, true>(work, windows, out),
+                    _ => self.strip::<3, NV, S, true>(work, windows, out),
                 }
             }
         }
     }
 
-    /// The outputs of a tile.
+    /// The outputs of some tiles of `P` pixels, a function of its own: what all tiles share stays in registers. `WIDE` where
+    /// activations may exceed the plan's bound.
     ///
     /// # Safety
-    /// As [`GemmU8::tiles`]; there are `P` windows.
+    /// As [`GemmU8::tiles`]; the windows are a multiple of `P`.
     #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn outputs<const P: usize, const NV: usize>(
+    #[inline(never)]
+    unsafe fn strip<const P: usize, const NV: usize, const S: u8, const WIDE: bool>(
         &self,
         work: &Work,
-        rows: &[u8],
         windows: &[u32],
-        wide: bool,
-        out: *mut u8,
+        mut out: *mut u8,
     ) {
-        // SAFETY: the caller's promise.
-        let sums = unsafe { self.sums::<P, NV>(work, rows, windows, wide) };
-        // SAFETY: the caller's promise.
-        unsafe {
-            match self.scaling {
-                Scaling::Multiplier => self.store::<P, NV, { Scaling::Multiplier as u8 }>(work, &sums, out),
-                Scaling::Bias => self.store::<P, NV, { Scaling::Bias as u8 }>(work, &sums, out),
-                Scaling::Clamp => self.store::<P, NV, { Scaling::Clamp as u8 }>(work, &sums, out),
+        for windows in windows.chunks_exact(P) {
+            // SAFETY: the caller's promise; `out` moves from tile to tile.
+            unsafe {
+                let sums = work.sums::<P, NV, WIDE>(windows);
+                self.store::<P, NV, S>(work, &sums, out);
             }
+            out = out.wrapping_add(P * self.bands.conv.out_c);
         }
     }
 
     /// The epilogue of a tile, two pixels at a time.
     ///
     /// # Safety
-    /// As [`GemmU8::outputs`].
+    /// As [`GemmU8::strip`].
     #[target_feature(enable = "avx2,fma")]
     #[inline]
     unsafe fn store<const P: usize, const NV: usize, const S: u8>(
@@ -258,40 +289,31 @@ impl GemmU8 {
             p += 2;
         }
     }
+}
 
-    /// Sums of products and the bias, before the rest of the epilogue.
+impl Work<'_> {
+    /// Sums of products and the bias of a tile, before the rest of the epilogue.
     ///
     /// # Safety
-    /// As [`GemmU8::outputs`].
+    /// As [`GemmU8::strip`]; there are `P` windows.
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    unsafe fn sums<const P: usize, const NV: usize>(
-        &self,
-        work: &Work,
-        rows: &[u8],
-        windows: &[u32],
-        wide: bool,
-    ) -> [[__m256i; NV]; P] {
-        // SAFETY: windows lie in `rows`.
-        let pixels = std::array::from_fn(|p| unsafe { rows.as_ptr().add(windows[p] as usize + work.panel.input) });
+    unsafe fn sums<const P: usize, const NV: usize, const WIDE: bool>(&self, windows: &[u32]) -> [[__m256i; NV]; P] {
+        // SAFETY: windows lie in the rows.
+        let pixels = std::array::from_fn(|p| unsafe { self.rows.as_ptr().add(windows[p] as usize + self.panel.input) });
         // SAFETY: a panel has constants for two vectors.
-        let start: [__m256i; NV] = std::array::from_fn(|v| unsafe { work.constants.start(v) });
+        let start: [__m256i; NV] = std::array::from_fn(|v| unsafe { self.constants.start(v) });
         let mut sums = [start; P];
-        let mut walk = Walk { pixels, weights: work.weights.as_ptr(), offsets: work.offsets.as_ptr() };
-        if wide {
-            for _ in 0..work.offsets.len() {
-                // SAFETY: the panel has so many groups.
-                unsafe { walk.widened(&mut sums) };
-            }
-            return sums;
-        }
-        for runs in &work.plan.runs {
-            for _ in 0..runs.count {
+        let mut walk = Walk { pixels, weights: self.weights.as_ptr(), offsets: self.offsets.as_ptr() };
+        let mut wide = self.offsets.len();
+        if !WIDE {
+            for &len in &self.plan.runs {
                 // SAFETY: the panel has as many groups as its plan; the plan promises that sums of a run fit i16.
-                unsafe { walk.run(runs.len, &mut sums) };
+                unsafe { walk.run(len, &mut sums) };
             }
+            wide = self.plan.wide;
         }
-        for _ in 0..work.plan.wide {
+        for _ in 0..wide {
             // SAFETY: as above.
             unsafe { walk.widened(&mut sums) };
         }
@@ -313,7 +335,7 @@ impl<const P: usize> Walk<P> {
     /// So many groups are left, and no lane's sum over them leaves i16.
     #[target_feature(enable = "avx2")]
     #[inline]
-    unsafe fn run<const NV: usize>(&mut self, len: usize, sums: &mut [[__m256i; NV]; P]) {
+    unsafe fn run<const NV: usize>(&mut self, len: u32, sums: &mut [[__m256i; NV]; P]) {
         // SAFETY: the caller's promise.
         let mut words = unsafe { self.products::<NV>(None) };
         for _ in 1..len {

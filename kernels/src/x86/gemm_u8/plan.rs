@@ -25,18 +25,11 @@ const LANES: usize = 2 * NR;
 /// Sums of the positive weights of each lane, then of the negative ones' magnitudes.
 type Bounds = [i16; 2 * LANES];
 
-/// So many runs of so many groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Runs {
-    pub(super) len: usize,
-    pub(super) count: usize,
-}
-
 /// The order of one panel's groups.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Longest runs first. Their groups come first.
-    pub(super) runs: Vec<Runs>,
+    /// Groups of each run, longest runs first. These groups come first.
+    pub(super) runs: Vec<u32>,
     /// Groups after them that must be widened.
     pub(super) wide: usize,
 }
@@ -71,13 +64,7 @@ pub(super) fn plan(weights: &mut [i8], offsets: &mut [u32], x_max: i32) -> Plan 
         }
     }
     bins.sort_by_key(|(groups, _)| std::cmp::Reverse(groups.len()));
-    let mut runs = Vec::<Runs>::new();
-    for (groups, _) in &bins {
-        match runs.last_mut() {
-            Some(runs) if runs.len == groups.len() => runs.count += 1,
-            _ => runs.push(Runs { len: groups.len(), count: 1 }),
-        }
-    }
+    let runs = bins.iter().map(|(groups, _)| groups.len() as u32).collect();
     let order = bins.iter().flat_map(|(groups, _)| groups).chain(&wide);
     let (old_weights, old_offsets) = (AlignedBuf::from_slice(weights), offsets.to_vec());
     for (&group, (weights, offset)) in order.zip(weights.chunks_exact_mut(GROUP).zip(offsets)) {
@@ -120,30 +107,30 @@ mod tests {
         panel
     }
 
-    fn planned(weights: &[(usize, i8)], x_max: i32) -> (Vec<(usize, usize)>, usize, Vec<u32>) {
+    fn planned(weights: &[(usize, i8)], x_max: i32) -> (Vec<u32>, usize, Vec<u32>) {
         let mut offsets: Vec<u32> = (0..weights.len() as u32).collect();
         let plan = plan(&mut panel(weights), &mut offsets, x_max);
-        (plan.runs.iter().map(|runs| (runs.len, runs.count)).collect(), plan.wide, offsets)
+        (plan.runs, plan.wide, offsets)
     }
 
     #[test]
     fn runs_end_where_a_lane_could_overflow() {
         // 255 * 128 = 32,640 fits and 255 * 129 = 32,895 does not; -255 * 129 does not either.
-        assert_eq!(planned(&[(0, 64), (1, 64)], 255).0, [(2, 1)]);
-        assert_eq!(planned(&[(0, 64), (1, 65)], 255).0, [(1, 2)]);
-        assert_eq!(planned(&[(0, -64), (1, -64)], 255).0, [(2, 1)]);
-        assert_eq!(planned(&[(0, -64), (1, -65)], 255).0, [(1, 2)]);
+        assert_eq!(planned(&[(0, 64), (1, 64)], 255).0, [2]);
+        assert_eq!(planned(&[(0, 64), (1, 65)], 255).0, [1, 1]);
+        assert_eq!(planned(&[(0, -64), (1, -64)], 255).0, [2]);
+        assert_eq!(planned(&[(0, -64), (1, -65)], 255).0, [1, 1]);
         // Another lane has a bound of its own, and so have weights of the other sign.
-        assert_eq!(planned(&[(0, 127), (2, 127), (4, 127), (1, -128)], 255).0, [(4, 1)]);
+        assert_eq!(planned(&[(0, 127), (2, 127), (4, 127), (1, -128)], 255).0, [4]);
         // 127 * 258 = 32,766 fits.
-        assert_eq!(planned(&[(0, 127), (1, 127), (0, 4)], 127).0, [(3, 1)]);
-        assert_eq!(planned(&[(0, 127), (1, 127), (0, 5)], 127).0, [(2, 1), (1, 1)]);
+        assert_eq!(planned(&[(0, 127), (1, 127), (0, 4)], 127).0, [3]);
+        assert_eq!(planned(&[(0, 127), (1, 127), (0, 5)], 127).0, [2, 1]);
     }
 
     #[test]
     fn groups_join_any_open_run_and_keep_their_offsets() {
         let (runs, wide, offsets) = planned(&[(0, 127), (1, 127), (0, 1), (1, 1)], 255);
-        assert_eq!((runs, wide, offsets), (vec![(2, 2)], 0, vec![0, 2, 1, 3]));
+        assert_eq!((runs, wide, offsets), (vec![2, 2], 0, vec![0, 2, 1, 3]));
     }
 
     #[test]
@@ -152,7 +139,7 @@ mod tests {
         weights[1] = 29;
         let mut offsets = [5, 6];
         let plan = plan(&mut weights, &mut offsets, 255);
-        assert_eq!((plan.runs, plan.wide, offsets), (vec![Runs { len: 1, count: 1 }], 1, [6, 5]));
+        assert_eq!((plan.runs, plan.wide, offsets), (vec![1], 1, [6, 5]));
         assert_eq!((weights[7], weights[GROUP], weights[GROUP + 1]), (1, 100, 29));
     }
 }
