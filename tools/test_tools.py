@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.ao import quantization as tq
 
-from quantlens_tools import modelfile, networks, sources, torchscript
+from quantlens_tools import modelfile, networks, sources, torchmodel, torchscript
 from quantlens_tools.collect import Tensors, converted_tensors
 from quantlens_tools.errors import ToolError
 from quantlens_tools.exact import check_layers
@@ -56,6 +56,16 @@ class Export(unittest.TestCase):
                 if not name.startswith("mobilenet_v3"):
                     loaded = sources.from_state_dict(model.state_dict(), name, arguments)
                     self.check_equal(expected, loaded.source().tensors)
+
+    def test_a_model_file_computes_what_its_network_did(self) -> None:
+        x = structured(1, 64, 3)
+        for name in NARROW:
+            pair = quick_pair(name)
+            for precision, model in (("f32", pair.f32), ("int8", pair.int8)):
+                with self.subTest(f"{name} {precision}"), tempfile.TemporaryDirectory() as folder, torch.no_grad():
+                    path = Path(folder) / "model.safetensors"
+                    modelfile.write_model(path, pair.tensors(precision), pair.description(precision))
+                    self.assertTrue(torch.equal(torchmodel.from_model_file(path)(x), model(x)))
 
     def test_an_unconverted_qat_state_dict_is_converted(self) -> None:
         name, arguments = "mobilenet_v3_large", NARROW["mobilenet_v3_large"]

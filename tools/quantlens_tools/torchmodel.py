@@ -46,11 +46,19 @@ def _int8(path: Path, model: nn.Module, tensors: Tensors) -> nn.Module:
                 module.zero_point.copy_(tensors[f"{place}.zero_point"])
             elif isinstance(module, (nnq.Conv2d, nnq.Linear, nnq.Hardswish, nnq.QFunctional)):
                 if f"{place}.scale" in tensors:  # a block's unused sum has none
-                    module.scale = float(tensors[f"{place}.scale"])
-                    module.zero_point = int(tensors[f"{place}.zero_point"])
+                    _set(module, "scale", float(tensors[f"{place}.scale"]))
+                    _set(module, "zero_point", int(tensors[f"{place}.zero_point"]))
     except KeyError as error:
         raise ToolError(f"{path}: there is no tensor {error}") from error
     return model.eval()
+
+
+def _set(module: nn.Module, name: str, value: float | int) -> None:
+    """An attribute, which Hardswish has as a buffer."""
+    if isinstance(getattr(module, name), torch.Tensor):
+        getattr(module, name).fill_(value)
+    else:
+        setattr(module, name, value)
 
 
 def _weight(place: str, tensors: Tensors) -> torch.Tensor:
