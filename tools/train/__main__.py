@@ -3,8 +3,8 @@
     cargo build --release && python tools/train --quantlens target/release/quantlens --work local/train --out weights
 
 One command does everything: renders the scenes, trains the float networks, quantizes them, exports eight model files, and
-measures their accuracy on 5,000 fresh scenes. With --out the model files, settings and learning curves are put there. It may be killed at any time; the same command goes on from the last checkpoint
-(every three minutes). --jobs networks are trained at a time, each on one thread: on few cores that is faster than one on all.
+measures their accuracy on 5,000 fresh scenes. With --out the model files, settings and learning curves are put there. It may be
+killed at any time; the same command goes on from the last checkpoint (every three minutes). --jobs networks are trained at a time, each on one thread: on few cores that is faster than one on all.
 """
 
 from __future__ import annotations

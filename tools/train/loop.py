@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from recipe import BATCH, Phase
+from recipe import BATCH, Round
 from scenes import Scenes, check_parent, plain_batches, training_batch
 
 _CHECKPOINT_SECONDS = 180
@@ -44,18 +44,17 @@ class Training:
         self,
         name: str,
         model: nn.Module,
-        phases: tuple[Phase, ...],
+        round_: Round,
         scenes: Scenes,
         held_out: Scenes,
         folder: Path,
         seed: int,
-        learning_rate: float,
         weight_decay: float,
     ) -> None:
         self.name, self.model, self.scenes, self.held_out, self.folder = name, model, scenes, held_out, folder
-        self.seed, self.learning_rate = seed, learning_rate
-        self.schedule = [phase for phase in phases for _ in range(phase.images // BATCH)]
-        self.optimizer = torch.optim.AdamW(_groups(model, weight_decay), lr=learning_rate)
+        self.seed, self.learning_rate = seed, round_.learning_rate
+        self.schedule = [phase for phase in round_.phases for _ in range(phase.images // BATCH)]
+        self.optimizer = torch.optim.AdamW(_groups(model, weight_decay), lr=round_.learning_rate)
         self.step, self.seconds, self.rows = 0, 0.0, []
         self._resume()
 

@@ -40,18 +40,8 @@ def quantize(recipe: Recipe, folder: Path, scenes: Scenes, calibration: Scenes) 
 def _train_quantized(recipe: Recipe, folder: Path, scenes: Scenes, calibration: Scenes) -> dict:
     model = prepare_qat(trained_float(recipe, folder), network(recipe.network).engine)
     model = model.to(memory_format=torch.channels_last)
-    assert recipe.quantized_phase is not None
-    training = Training(
-        "qat",
-        model,
-        (recipe.quantized_phase,),
-        scenes,
-        calibration,
-        folder,
-        recipe.seed + 1,
-        recipe.quantized_learning_rate,
-        0.0,
-    )
+    assert recipe.quantized is not None
+    training = Training("qat", model, recipe.quantized, scenes, calibration, folder, recipe.seed + 1, 0.0)
 
     def freeze(progress: float) -> None:
         # `model.train()` of each step thaws neither: both are switches of the modules themselves.

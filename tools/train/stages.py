@@ -11,13 +11,14 @@ from loop import Training, accuracy, save
 from quantize import half_model, int8_model, quantize, trained_float
 from quantlens_tools import modelfile
 from quantlens_tools.errors import ToolError
-from quantlens_tools.networks import build_float
+from quantlens_tools.networks import build_float, network
 from quantlens_tools.rendered import CLASS_NAMES
 from quantlens_tools.sources import model_from_file
 from recipe import CLASSES, Recipe
 from scenes import Scenes
 
 LICENCE = "MIT OR Apache-2.0"
+
 
 def train_one(recipe: Recipe, folder: Path, scenes: Scenes, held_out: Scenes, card: Scenes) -> None:
     """All stages of one network."""
@@ -48,9 +49,21 @@ def _train_float(recipe: Recipe, folder: Path, scenes: Scenes, held_out: Scenes)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0  # narrow networks and augmented scenes: they underfit
-    rate, decay = recipe.learning_rate, recipe.weight_decay
-    Training("float", model, recipe.phases, scenes, held_out, folder, recipe.seed, rate, decay).run()
+    _keep_layout(model, recipe.network)
+    for index, round_ in enumerate(recipe.rounds):
+        seed = recipe.seed + 2 * index  # odd steps are quantization's
+        Training(f"float{index or ''}", model, round_, scenes, held_out, folder, seed, recipe.weight_decay).run()
     save(model.state_dict(), folder / "float.pth")
+
+
+def _keep_layout(model: torch.nn.Module, name: str) -> None:
+    """The mean over positions gives its gradient a layout that the last convolution is slow with; this puts it right."""
+
+    def hook(_module: torch.nn.Module, _given: tuple, made: torch.Tensor) -> None:
+        if made.requires_grad:
+            made.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+
+    model.get_submodule(network(name).cam_layer).register_forward_hook(hook)
 
 
 def export(recipe: Recipe, folder: Path) -> None:
