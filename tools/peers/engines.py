@@ -152,3 +152,45 @@ def torch_fbgemm(path: Path, threads: int, image: np.ndarray) -> Loaded:
 
 def torch_qnnpack(path: Path, threads: int, image: np.ndarray) -> Loaded:
     return _torch(path, threads, image, "qnnpack")
+
+
+def gradcam(path: Path, threads: int, image: np.ndarray) -> Loaded:
+    """The forward pass and pytorch-grad-cam's EigenCAM of the target layer: by its own class, or for an int8 network (whose
+    quantized tensors that class cannot explain) by its own functions after a hook. int8 runs on the engine that it was made for."""
+    import sys
+
+    import torch
+    from pytorch_grad_cam import EigenCAM
+    from pytorch_grad_cam.utils.image import scale_cam_image
+    from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
+
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from quantlens_tools.networks import network
+    from quantlens_tools.torchmodel import from_model_file
+
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(1)
+    torch.set_grad_enabled(False)
+    model = from_model_file(path)
+    name, precision = path.stem.rsplit("-", 1)
+    layer = model.get_submodule(network(name).cam_layer)
+    tensor = torch.from_numpy(image.copy())
+    if precision == "f32":
+        cam = EigenCAM(model, [layer])
+
+        def run() -> Any:
+            cam(tensor, None)
+            return cam.outputs
+
+        return Loaded(run, lambda out: out.numpy())
+    kept: list[Any] = []
+    layer.register_forward_hook(lambda module, given, made: kept.append(made))
+
+    def run_int8() -> Any:
+        kept.clear()
+        logits = model(tensor)
+        projection = get_2d_projection(kept[0].dequantize().numpy())
+        scale_cam_image(np.maximum(projection, 0), INPUT[:1:-1])
+        return logits
+
+    return Loaded(run_int8, lambda out: out.numpy(), torch.backends.quantized.engine)

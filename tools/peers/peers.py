@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Times other CPU engines against quantlens: batch 1, 224x224, four networks, f32 and int8.
+"""Times other CPU engines against quantlens: batch 1, 224x224, four networks, f32 and int8; with --precisions f32+cam int8+cam also
+the forward pass and EigenCAM together, against pytorch-grad-cam.
 
 peers.py install                 the peers' environment, PyTorch's where there is none, the Rust workers
 peers.py models                  the networks in every peer's format (generated weights)
@@ -46,7 +47,9 @@ def parse() -> argparse.Namespace:
     run = commands.add_parser("run", help="time, and print the table")
     run.add_argument("--rounds", type=int, default=20)
     run.add_argument("--networks", nargs="+", choices=list(report.NETWORKS), default=list(report.NETWORKS))
-    run.add_argument("--precisions", nargs="+", choices=report.PRECISIONS, default=list(report.PRECISIONS))
+    run.add_argument(
+        "--precisions", nargs="+", choices=report.PRECISIONS + report.WITH_CAM, default=list(report.PRECISIONS)
+    )
     run.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     run.add_argument("--engines", nargs="+", help="only these, and quantlens")
     run.add_argument("--turn", type=float, default=0.1, help="seconds of a turn (default: %(default)s)")
@@ -84,6 +87,7 @@ class Home:
             return Engine(name, name, precision, suffix, (str(self.worker(name)),))
 
         here, torch = self.python, self.torch
+        ours_with_cam = (str(self.worker("quantlens-cam")),)
         return [
             rust(report.US, "f32", "f32.safetensors"),
             rust(report.US, "int8", "int8.safetensors"),
@@ -105,6 +109,10 @@ class Home:
             python("PyTorch qnnpack", "PyTorch", "int8", "int8.pt", "torch_qnnpack", torch),
             rust("tract", "int8", "int8.onnx"),
             rust("rten", "int8", "int8.onnx"),
+            Engine(report.US, report.US, "f32+cam", "f32.safetensors", ours_with_cam),
+            Engine(report.US, report.US, "int8+cam", "int8.safetensors", ours_with_cam),
+            python("pytorch-grad-cam", "PyTorch", "f32+cam", "f32.safetensors", "gradcam", torch),
+            python("PyTorch int8", "PyTorch", "int8+cam", "int8.safetensors", "gradcam", torch),
         ]
 
 
@@ -132,9 +140,9 @@ def install(home: Home) -> None:
     if not home.torch.exists():
         venv.create(home.root / "venv-torch", with_pip=True)
         pinned = HERE.parent / "requirements.txt"
-        attempt("PyTorch", [home.torch, "-m", "pip", "install", "-q", "-r", pinned, "onnx==1.23.2"])
+        attempt("PyTorch", [home.torch, "-m", "pip", "install", "-q", "-r", pinned, "onnx==1.23.2", "grad-cam==1.5.7"])
     for name in RUST_WORKERS:
-        build = ["cargo", "build", "--release", "--features", name, "--bin", f"{name}-worker"]
+        build = ["cargo", "build", "--release", "--features", name, "--bins"]
         environment = os.environ | {"CARGO_TARGET_DIR": str(home.cargo_target)}
         attempt(f"{name}-worker", build, cwd=HERE / "rust", env=environment)
 
