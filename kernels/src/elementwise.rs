@@ -83,12 +83,12 @@ impl AddU8 {
 /// Constants of qnnpack's sum.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fixed {
-    a: i32,
-    b: i32,
-    bias: i32,
-    shift: u32,
-    zero_point: i32,
-    low: i32,
+    pub(crate) a: i32,
+    pub(crate) b: i32,
+    pub(crate) bias: i32,
+    pub(crate) shift: u32,
+    pub(crate) zero_point: i32,
+    pub(crate) low: i32,
 }
 
 impl Fixed {

@@ -60,7 +60,7 @@ pub use pool::Pool2d;
 pub use quant::{Numerics, QParams, dequantize_f32, quantize_u8};
 pub use requantize::Requantize;
 pub use resize::MapResize;
-pub use scalar::channels::{channel_shuffle, concat_channels, slice_channels};
+pub use scalar::channels::{channel_shuffle, concat_channels, concat_shuffle, slice_channels};
 pub use scalar::float::{
     add_f32, global_avg_pool_f32, hardsigmoid_f32, hardswish_f32, mean_f32, mul_f32, relu_f32, relu6_f32, softmax_f32,
 };

@@ -230,6 +230,17 @@ fn moves_of_channels() {
             let mut joined = vec![0; (channels + other) * pixels];
             kernels::concat_channels(&inputs, &mut joined, pixels);
             check("concat", &joined, byte, |ops, out, team| ops.concat(&inputs, out, pixels, team));
+            let y = random.bytes(a.len());
+            for luts in [[None, None], [Some(&lut), None], [None, Some(&lut)], [Some(&lut), Some(&lut)]] {
+                let pair = [(&*a, luts[0]), (&*y, luts[1])];
+                let (mut both, mut expected) = (vec![0; 2 * a.len()], vec![0; 2 * a.len()]);
+                kernels::concat_channels(&pair.map(|(x, lut)| (x, channels, lut)), &mut both, pixels);
+                kernels::channel_shuffle(&both, 2 * channels, 2, &mut expected);
+                kernels::concat_shuffle(pair, channels, &mut both);
+                assert_eq!(both, expected, "{channels} channels");
+                let op = |ops: Ops, out: &mut [u8], team: &Team| ops.concat_shuffle(pair, channels, out, team);
+                check("concat and shuffle", &expected, byte, op);
+            }
             let (total, first) = (channels + other, channels / 2);
             let mut expected = vec![0; other * pixels];
             kernels::slice_channels(&joined, total, first, other, &mut expected);
@@ -243,6 +254,9 @@ fn moves_of_channels() {
             let mut expected = vec![0.0; x.len()];
             kernels::channel_shuffle(&x, each, groups, &mut expected);
             check("f32 shuffle", &expected, float, |ops, out, team| ops.shuffle(&x, each, groups, out, team));
+            let (pair, mut both) = ([(&*x, None), (&*expected, None)], vec![0.0; 2 * x.len()]);
+            kernels::concat_shuffle(pair, each, &mut both);
+            check("f32 concat and shuffle", &both, float, |ops, out, team| ops.concat_shuffle(pair, each, out, team));
             let inputs = [(&*x, each, None), (&*x, each, None)];
             let mut expected = vec![0.0; 2 * x.len()];
             kernels::concat_channels(&inputs, &mut expected, pixels);

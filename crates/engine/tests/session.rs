@@ -3,7 +3,7 @@
 mod common;
 
 use common::{image, small_net};
-use quantlens_engine::{Conv, ConvWeights, Error, Graph, GraphBuilder, Isa, Numerics, Op, Plan, Session};
+use quantlens_engine::{Conv, ConvWeights, Error, Graph, GraphBuilder, Isa, Numerics, Op, Plan, QParams, Session};
 use quantlens_tensor::{Layout, Quant, Tensor};
 
 /// All networks of these tests.
@@ -121,6 +121,43 @@ fn expand_and_depthwise_in_one_step_change_no_bit() {
         let step = &fused.steps()[0];
         assert_eq!((step.macs, step.parameters), (20 * (61 * 30 * 3 + 31 * 15 * 25), 20 * (3 + 1 + 25 + 1)));
         assert_eq!((step.in_shape, step.out_shape), ([61, 30, 3], [31, 15, 20]));
+    }
+}
+
+/// Two slices of the image, in int8 with different scales, joined and shuffled: `cat`, `unit`, then `mean`.
+fn shuffled_net(numerics: Option<Numerics>, halves: [usize; 2]) -> Graph {
+    let mut builder = GraphBuilder::new("shuffled", numerics);
+    let quant = |scale| numerics.map(|_| QParams { scale, zero_point: 120 });
+    let mut x = builder.input();
+    if numerics.is_some() {
+        x = builder.push(Op::Quantize, &[x], "quant", quant(0.02));
+    }
+    let a = builder.push(Op::SliceChannels { start: 0, len: halves[0] }, &[x], "a", quant(0.02));
+    let b = builder.push(Op::SliceChannels { start: 3 - halves[1], len: halves[1] }, &[x], "b", quant(0.02));
+    let x = builder.push(Op::Concat, &[a, b], "cat", quant(0.03));
+    let x = builder.push(Op::ChannelShuffle { groups: 2 }, &[x], "unit", quant(0.03));
+    let mut x = builder.push(Op::Mean, &[x], "mean", quant(0.03));
+    if numerics.is_some() {
+        x = builder.push(Op::Dequantize, &[x], "dequant", None);
+    }
+    builder.finish(x)
+}
+
+#[test]
+fn concat_and_shuffle_in_one_step_change_no_bit() {
+    for numerics in PRECISIONS {
+        let (graph, input) = (shuffled_net(numerics, [2, 2]), image(1, 29, 17));
+        let builder = || Plan::builder(&graph).input_size(29, 17);
+        let expected = run(&builder().fuse(false).tap_all().build().unwrap(), &input);
+        let plan = builder().tap("unit").build().unwrap();
+        assert_eq!(run(&plan, &input).tap("unit").unwrap(), expected.tap("unit").unwrap(), "{numerics:?}");
+        let ops =
+            |plan: &Plan| plan.steps().iter().map(|s| s.op).filter(|op| op.contains("concat")).collect::<Vec<_>>();
+        assert_eq!(ops(&plan), ["concat_shuffle"]);
+        assert_eq!(ops(&builder().tap("cat").build().unwrap()), ["concat"], "tapped");
+        assert_eq!(ops(&builder().entry("cat").build().unwrap()), ["concat"], "an entry");
+        let uneven = Plan::builder(&shuffled_net(numerics, [1, 3])).input_size(29, 17).build().unwrap();
+        assert_eq!(ops(&uneven), ["concat"], "not two halves");
     }
 }
 

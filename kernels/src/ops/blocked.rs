@@ -126,10 +126,16 @@ pub(super) fn copy_rows<T: Element>(
 pub(super) fn shuffle_two<T: Element>(x: &[T], c: usize, out: &mut [T]) {
     for (out, x) in out.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
         let (first, second) = x.split_at(c / 2);
-        for (pair, (&a, &b)) in out.chunks_exact_mut(2).zip(first.iter().zip(second)) {
-            pair[0] = a;
-            pair[1] = b;
-        }
+        interleave_two(first, second, out);
+    }
+}
+
+/// Elements of two slices in turns.
+#[inline(always)]
+pub(super) fn interleave_two<T: Element>(a: &[T], b: &[T], out: &mut [T]) {
+    for (pair, (&a, &b)) in out.chunks_exact_mut(2).zip(a.iter().zip(b)) {
+        pair[0] = a;
+        pair[1] = b;
     }
 }
 

@@ -351,6 +351,43 @@ impl Ops {
         });
     }
 
+    /// [`crate::concat_shuffle`].
+    ///
+    /// # Panics
+    /// If the inputs are not whole pixels, or the lengths do not fit.
+    pub fn concat_shuffle<T: Element>(
+        self,
+        inputs: [(&[T], Option<&Lut>); 2],
+        channels: usize,
+        out: &mut [T],
+        team: &Team,
+    ) {
+        let [a, b] = inputs.map(|(x, _)| x);
+        assert!(channels > 0 && a.len().is_multiple_of(channels) && a.len() == b.len(), "concat and shuffle: inputs");
+        assert_eq!(out.len(), 2 * a.len(), "concat and shuffle: output");
+        let work = size_of_val(out);
+        split(team, out, 2 * channels, work, |start, out| {
+            let inputs = inputs.map(|(x, lut)| (&x[start / 2..][..out.len() / 2], lut));
+            self.compiled(|| self.concat_shuffle_part(inputs, channels, out));
+        });
+    }
+
+    /// Some pixels of [`Ops::concat_shuffle`].
+    #[inline(always)]
+    fn concat_shuffle_part<T: Element>(self, inputs: [(&[T], Option<&Lut>); 2], channels: usize, out: &mut [T]) {
+        let ([(a, lut_a), (b, lut_b)], plain) = (inputs, inputs.iter().all(|(_, lut)| lut.is_none()));
+        match (T::bytes(a), T::bytes(b), self.level) {
+            #[cfg(target_arch = "x86_64")]
+            (Some(a), Some(b), Level::Avx2) if plain || channels.is_multiple_of(crate::lut::CONCAT_BLOCK) => {
+                let Some(out) = T::bytes_mut(out) else { return };
+                // SAFETY: `Ops::new` made this level on a CPU with AVX2.
+                unsafe { crate::x86::ops::interleave_mapped([a, b], [lut_a, lut_b], out) }
+            }
+            (_, _, level) if plain && level != Level::Scalar => blocked::interleave_two(a, b, out),
+            _ => crate::concat_shuffle([(a, lut_a), (b, lut_b)], channels, out),
+        }
+    }
+
     /// [`crate::add_f32`].
     ///
     /// # Panics

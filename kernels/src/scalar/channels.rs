@@ -28,6 +28,29 @@ pub fn concat_channels<T: Element>(inputs: &[(&[T], usize, Option<&Lut>)], out: 
     }
 }
 
+/// [`concat_channels`] of two inputs of as many channels, then [`channel_shuffle`] of two groups: the inputs' elements in
+/// turns. An input is its elements and its table.
+///
+/// # Panics
+/// If the inputs are not whole pixels, or the lengths do not fit.
+pub fn concat_shuffle<T: Element>(inputs: [(&[T], Option<&Lut>); 2], channels: usize, out: &mut [T]) {
+    let len = inputs[0].0.len();
+    assert!(channels > 0 && len.is_multiple_of(channels) && inputs[1].0.len() == len, "concat and shuffle: inputs");
+    assert_eq!(out.len(), 2 * len, "concat and shuffle: output");
+    let blocks = channels / CONCAT_BLOCK * CONCAT_BLOCK;
+    for (second, (x, lut)) in inputs.into_iter().enumerate() {
+        for (out, x) in out.chunks_exact_mut(2 * channels).zip(x.chunks_exact(channels)) {
+            let out = out.iter_mut().skip(second).step_by(2);
+            match lut {
+                None => out.zip(x).for_each(|(out, &x)| *out = x),
+                Some(lut) => out.zip(x).enumerate().for_each(|(channel, (out, x))| {
+                    *out = x.mapped(if channel < blocks { &lut.blocks } else { &lut.rest });
+                }),
+            }
+        }
+    }
+}
+
 /// Maps the channels of one pixel of a concatenated input.
 #[inline(always)]
 fn map_pixel<T: Element>(lut: &Lut, x: &[T], out: &mut [T]) {

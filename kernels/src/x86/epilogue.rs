@@ -183,6 +183,7 @@ pub(super) fn store_u8(bytes: __m128i, out: &mut [u8]) {
         16 => unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) },
         // SAFETY: the slice has 8 writable bytes; the store needs no alignment.
         8 => unsafe { _mm_storel_epi64(out.as_mut_ptr().cast(), bytes) },
+        0 => {}
         len => {
             let mut all = [0_u8; 16];
             // SAFETY: the array has 16 writable bytes; the store needs no alignment.

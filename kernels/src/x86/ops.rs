@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::epilogue::load_f32;
-use crate::elementwise::Add;
+use crate::elementwise::{Add, Fixed};
 use crate::lut::{BLOCK, CONCAT_BLOCK};
 use crate::quant::Rounding;
 use crate::{AddU8, Lut, MulU8, Pool2d, QParams};
@@ -86,16 +86,12 @@ impl Round {
         _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(x, self.low), self.high))
     }
 
-    /// 32 bytes of four times eight values. After clamping all fit i16, with and without the zero point.
+    /// 32 bytes of four times eight values.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn bytes(self, x: [__m256; 4]) -> __m256i {
-        let [a, b, c, d] = [self.integers(x[0]), self.integers(x[1]), self.integers(x[2]), self.integers(x[3])];
-        let ab = _mm256_add_epi16(_mm256_packs_epi32(a, b), self.zero_point);
-        let cd = _mm256_add_epi16(_mm256_packs_epi32(c, d), self.zero_point);
-        // Packing works on 128-bit halves: groups of four lie as a0 b0 c0 d0 a1 b1 c1 d1.
-        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-        _mm256_permutevar8x32_epi32(_mm256_packus_epi16(ab, cd), order)
+        let x = [self.integers(x[0]), self.integers(x[1]), self.integers(x[2]), self.integers(x[3])];
+        bytes_of(x, self.zero_point)
     }
 
     /// Eight bytes of eight values, in the low half.
@@ -108,11 +104,22 @@ impl Round {
     }
 }
 
+/// Four times eight integers plus the zero point, clamped to bytes: all steps saturate.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn bytes_of([a, b, c, d]: [__m256i; 4], zero_point: __m256i) -> __m256i {
+    let ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero_point);
+    let cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero_point);
+    // Packing works on 128-bit halves: groups of four lie as a0 b0 c0 d0 a1 b1 c1 d1.
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_permutevar8x32_epi32(_mm256_packus_epi16(ab, cd), order)
+}
+
 /// [`AddU8::run`].
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn add_u8(add: &AddU8, a: &[u8], b: &[u8], out: &mut [u8]) {
     let (x, y, inverse, rounding) = match &add.0 {
-        Add::Fixed(fixed) => return fixed.run(a, b, out),
+        Add::Fixed(fixed) => return add_fixed(fixed, a, b, out),
         Add::Float { a, b, inverse, rounding, .. } => (a, b, inverse, rounding),
     };
     let round = Round::new(*rounding);
@@ -133,6 +140,32 @@ pub(crate) fn add_u8(add: &AddU8, a: &[u8], b: &[u8], out: &mut [u8]) {
     for (out, (&a, &b)) in out[blocks..].iter_mut().zip(a[blocks..].iter().zip(&b[blocks..])) {
         *out = rounding.round((x.dequantize(a) + y.dequantize(b)) * inverse);
     }
+}
+
+/// [`Fixed::run`].
+#[target_feature(enable = "avx2")]
+#[inline]
+fn add_fixed(fixed: &Fixed, a: &[u8], b: &[u8], out: &mut [u8]) {
+    let vectors = out.len() / LANES * LANES;
+    let factors = [fixed.a, fixed.b].map(|factor| _mm256_set1_epi32(factor));
+    let (bias, shift) = (_mm256_set1_epi32(fixed.bias), _mm_cvtsi32_si128(fixed.shift as i32));
+    let mask = ((1_u32 << fixed.shift) - 1) as i32;
+    let (half, mask) = (_mm256_set1_epi32(mask >> 1), _mm256_set1_epi32(mask));
+    let (zero_point, low) = (_mm256_set1_epi16(fixed.zero_point as i16), _mm256_set1_epi8(fixed.low as u8 as i8));
+    for start in (0..vectors).step_by(LANES) {
+        let mut sums = [_mm256_setzero_si256(); 4];
+        for (index, out) in sums.iter_mut().enumerate() {
+            let at = start + 8 * index;
+            let products = [load8(&a[at..]), load8(&b[at..])];
+            let products = [_mm256_mullo_epi32(products[0], factors[0]), _mm256_mullo_epi32(products[1], factors[1])];
+            let sum = _mm256_add_epi32(_mm256_add_epi32(products[0], bias), products[1]);
+            let dropped = _mm256_add_epi32(_mm256_and_si256(sum, mask), _mm256_srai_epi32::<31>(sum));
+            // A comparison that holds is -1.
+            *out = _mm256_sub_epi32(_mm256_sra_epi32(sum, shift), _mm256_cmpgt_epi32(dropped, half));
+        }
+        store32(_mm256_max_epu8(bytes_of(sums, zero_point), low), &mut out[start..]);
+    }
+    fixed.run(&a[vectors..], &b[vectors..], &mut out[vectors..]);
 }
 
 /// [`MulU8::run`]; the lengths are checked. Factors of 32 channels stay in registers over all pixels.
@@ -258,6 +291,33 @@ pub(crate) fn concat_lut(lut: &Lut, x: &[u8], channels: usize, out: &mut [u8], t
             copy_row(mapped, &mut out[column..column + channels]);
         }
     }
+}
+
+/// Elements of two slices in turns, each mapped by the first column of its table, if it has one.
+#[target_feature(enable = "avx2")]
+pub(crate) fn interleave_mapped(inputs: [&[u8]; 2], luts: [Option<&Lut>; 2], out: &mut [u8]) {
+    let [a, b] = luts.map(|lut| lut.map(|lut| Rows::new(&lut.blocks)));
+    let two = |x: __m256i, y: __m256i| {
+        let (x, y) = (a.as_ref().map_or(x, |rows| rows.map(x)), b.as_ref().map_or(y, |rows| rows.map(y)));
+        // Unpacking works on 128-bit halves.
+        let (low, high) = (_mm256_unpacklo_epi8(x, y), _mm256_unpackhi_epi8(x, y));
+        [_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high)]
+    };
+    let whole = inputs[0].len() / LANES * LANES;
+    for at in (0..whole).step_by(LANES) {
+        let [first, second] = two(load32(&inputs[0][at..]), load32(&inputs[1][at..]));
+        store32(first, &mut out[2 * at..]);
+        store32(second, &mut out[2 * at + LANES..]);
+    }
+    let (mut last, mut both) = ([[0_u8; LANES]; 2], [0_u8; 2 * LANES]);
+    for (last, x) in last.iter_mut().zip(inputs) {
+        last[..x.len() - whole].copy_from_slice(&x[whole..]);
+    }
+    let [first, second] = two(load32(&last[0]), load32(&last[1]));
+    store32(first, &mut both);
+    store32(second, &mut both[LANES..]);
+    let out = &mut out[2 * whole..];
+    out.copy_from_slice(&both[..out.len()]);
 }
 
 /// Copies a short row; the last step may write some bytes again.

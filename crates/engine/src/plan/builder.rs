@@ -67,8 +67,8 @@ impl<'g> PlanBuilder<'g> {
         self
     }
 
-    /// Whether activations may be merged into the layer before them, and pointwise convolutions with the depthwise one
-    /// after them; results do not depend on it.
+    /// Whether activations may be merged into the layer before them, concatenations with the shuffle after them, and pointwise
+    /// convolutions with the depthwise one after them; results do not depend on it.
     pub fn fuse(mut self, fuse: bool) -> Self {
         self.fuse = fuse;
         self
@@ -94,7 +94,7 @@ impl<'g> PlanBuilder<'g> {
         let mut wanted = taps.clone();
         wanted[output.index()] = true;
         let kept: Vec<bool> = wanted.iter().zip(&entries).map(|(w, e)| *w || *e).collect();
-        let drafts = fuse::steps(graph, &wanted, &kept, self.fuse);
+        let drafts = fuse::steps(graph, &shapes, &wanted, &kept, self.fuse);
         let context = Context { graph, shapes: &shapes, isa };
         let mut steps = Vec::with_capacity(drafts.len());
         let mut infos = Vec::with_capacity(drafts.len());
@@ -192,7 +192,7 @@ fn info(context: &Context<'_>, draft: &Draft<'_>, kernel: &StepKernel) -> StepIn
     };
     StepInfo {
         name: graph.tensor(draft.output).name.clone(),
-        op: op_name(&node.op, draft.activation),
+        op: op_name(draft),
         kernel: kernel.name().to_string(),
         inputs: node.inputs.iter().map(|&id| graph.tensor(id).name.clone()).collect(),
         in_shape: context.shape(node.inputs[0]),
@@ -207,9 +207,10 @@ fn info(context: &Context<'_>, draft: &Draft<'_>, kernel: &StepKernel) -> StepIn
     }
 }
 
-/// The op's name with its fused activation.
-fn op_name(op: &Op, activation: Activation) -> &'static str {
-    match (op, activation) {
+/// The op's name with what is fused to it.
+fn op_name(draft: &Draft<'_>) -> &'static str {
+    match (&draft.node.op, draft.activation) {
+        (Op::Concat, _) if draft.output != draft.node.output => "concat_shuffle",
         (Op::Conv(_), Activation::Relu) => "conv_relu",
         (Op::Conv(_), Activation::Relu6) => "conv_relu6",
         (Op::Conv(_), Activation::Hardswish) => "conv_hardswish",

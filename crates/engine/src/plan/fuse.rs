@@ -1,5 +1,6 @@
 //! From ops to steps: leaves out what no output needs, merges activations into the convolution or linear layer before them,
-//! and finds pointwise convolutions that could be one step with the depthwise one after them.
+//! joins a concatenation and the shuffle after it, and finds pointwise convolutions that could be one step with the depthwise one
+//! after them.
 
 use quantlens_kernels::Activation;
 
@@ -10,7 +11,7 @@ use crate::graph::{Conv, Graph, Node, Op, TensorId};
 pub(super) struct Draft<'g> {
     pub(super) node: &'g Node,
     pub(super) activation: Activation,
-    /// The node's output, or that of the activation.
+    /// The node's output, or that of the activation or shuffle.
     pub(super) output: TensorId,
     /// The pointwise convolution that makes the input of this depthwise one and of nothing else, where the two may be one
     /// step.
@@ -19,8 +20,14 @@ pub(super) struct Draft<'g> {
 
 /// The steps that compute the tensors in `wanted` (taps and the output), in order. With `merge`, the output of a
 /// float convolution or linear layer is fused away where an activation is its only reader and it is not in `kept` (wanted, or an
-/// entry).
-pub(super) fn steps<'g>(graph: &'g Graph, wanted: &[bool], kept: &[bool], merge: bool) -> Vec<Draft<'g>> {
+/// entry), and so is that of a concatenation of two halves before a shuffle of two groups.
+pub(super) fn steps<'g>(
+    graph: &'g Graph,
+    shapes: &[[usize; 3]],
+    wanted: &[bool],
+    kept: &[bool],
+    merge: bool,
+) -> Vec<Draft<'g>> {
     let nodes = graph.nodes();
     let needed = needed_nodes(graph, wanted);
     let mut readers = vec![Vec::new(); graph.tensors().len()];
@@ -35,15 +42,18 @@ pub(super) fn steps<'g>(graph: &'g Graph, wanted: &[bool], kept: &[bool], merge:
         }
         let mut draft = Draft { node, activation: Activation::None, output: node.output, expand: None };
         let reader = match &readers[node.output.index()][..] {
-            &[reader] if merge && can_merge(graph, node, kept) => Some(reader),
+            &[reader] if merge && !kept[node.output.index()] => Some(reader),
             _ => None,
         };
         if matches!(&node.op, Op::Conv(conv) if conv.relu) {
             draft.activation = Activation::Relu;
-        } else if let Some((reader, activation)) = reader.and_then(|r| Some((r, activation_of(&nodes[r].op)?))) {
-            merged[reader] = true;
-            draft.activation = activation;
-            draft.output = nodes[reader].output;
+        } else if let Some(reader) = reader {
+            let activation = activation_of(&nodes[reader].op).filter(|_| takes_activation(graph, node));
+            if activation.is_some() || (is_of_halves(node, shapes) && is_shuffle_of_two(&nodes[reader])) {
+                merged[reader] = true;
+                draft.activation = activation.unwrap_or(Activation::None);
+                draft.output = nodes[reader].output;
+            }
         }
         if merge && is_depthwise(graph, node) && readers[node.inputs[0].index()].len() == 1 {
             let input = node.inputs[0];
@@ -80,10 +90,19 @@ fn needed_nodes(graph: &Graph, wanted: &[bool]) -> Vec<bool> {
     needed
 }
 
-fn can_merge(graph: &Graph, node: &Node, kept: &[bool]) -> bool {
-    matches!(node.op, Op::Conv(_) | Op::Linear(_))
-        && graph.tensor(node.output).quant.is_none()
-        && !kept[node.output.index()]
+/// Whether this is a float op with an activation as its epilogue.
+fn takes_activation(graph: &Graph, node: &Node) -> bool {
+    matches!(node.op, Op::Conv(_) | Op::Linear(_)) && graph.tensor(node.output).quant.is_none()
+}
+
+/// Whether this concatenates two tensors of as many channels.
+fn is_of_halves(node: &Node, shapes: &[[usize; 3]]) -> bool {
+    let channels = |id: &TensorId| shapes[id.index()][2];
+    node.op == Op::Concat && matches!(&node.inputs[..], [a, b] if channels(a) == channels(b))
+}
+
+fn is_shuffle_of_two(node: &Node) -> bool {
+    node.op == Op::ChannelShuffle { groups: 2 }
 }
 
 fn activation_of(op: &Op) -> Option<Activation> {

@@ -26,7 +26,7 @@ pub struct StepInfo {
     /// First name of the tensor that the step makes.
     pub name: String,
     /// The op, with a fused activation: `conv_relu6`; `expand_depthwise` for a pointwise convolution and the depthwise one
-    /// after it in one step.
+    /// after it in one step, `concat_shuffle` for a concatenation and the shuffle after it.
     pub op: &'static str,
     /// The kernel that runs it, `<type>-<op>-<tile>-<isa>`.
     pub kernel: String,

@@ -24,14 +24,15 @@ impl Context<'_> {
 }
 
 impl Step {
-    /// The step of `node`, with `activation` as its epilogue (f32 only), writing `output`.
+    /// The step of `node`, with `activation` as its epilogue (f32 only), writing `output`: of a concatenation, that of the shuffle
+    /// after it where it is not the node's.
     pub(crate) fn new(
         context: &Context<'_>,
         node: &Node,
         activation: Activation,
         output: TensorId,
     ) -> Result<Self, Error> {
-        let maker = Maker { context, node, activation };
+        let maker = Maker { context, node, activation, shuffled: node.op == Op::Concat && output != node.output };
         Ok(Self { kernel: maker.kernel()?, inputs: node.inputs.clone(), output })
     }
 
@@ -43,7 +44,8 @@ impl Step {
         activations: [Activation; 2],
         output: TensorId,
     ) -> Result<Option<Self>, Error> {
-        let [expand, depthwise] = [0, 1].map(|i| Maker { context, node: nodes[i], activation: activations[i] });
+        let maker = |i: usize| Maker { context, node: nodes[i], activation: activations[i], shuffled: false };
+        let [expand, depthwise] = [0, 1].map(maker);
         let (Op::Conv(first), Op::Conv(second)) = (&nodes[0].op, &nodes[1].op) else { return Ok(None) };
         let geometries = [expand.geometry(first), depthwise.geometry(second)];
         let parts = [expand.parts(first, &geometries[0])?, depthwise.parts(second, &geometries[1])?];
@@ -61,6 +63,8 @@ struct Maker<'a> {
     context: &'a Context<'a>,
     node: &'a Node,
     activation: Activation,
+    /// Whether a concatenation is shuffled.
+    shuffled: bool,
 }
 
 impl Maker<'_> {
@@ -124,7 +128,11 @@ impl Maker<'_> {
             Op::Mul => FloatKernel::Mul { channels, swap: self.swap_factors() },
             Op::Concat => {
                 let (channels, pixels) = self.concat()?;
-                FloatKernel::Concat { channels, pixels }
+                if self.shuffled {
+                    FloatKernel::ConcatShuffle { channels: channels[0] }
+                } else {
+                    FloatKernel::Concat { channels, pixels }
+                }
             }
             &Op::SliceChannels { start, len } => FloatKernel::Slice { channels, start, len },
             &Op::ChannelShuffle { groups } => FloatKernel::Shuffle { channels, groups },
@@ -238,7 +246,8 @@ impl Maker<'_> {
             let lut = (x != int8.out).then(|| Box::new(lut_requantize(x, int8.out)));
             ConcatPart { channels, lut }
         });
-        Ok(Int8Kernel::Concat { parts: parts.collect(), pixels })
+        let parts: Vec<_> = parts.collect();
+        Ok(if self.shuffled { Int8Kernel::ConcatShuffle { parts } } else { Int8Kernel::Concat { parts, pixels } })
     }
 }
 

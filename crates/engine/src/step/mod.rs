@@ -66,6 +66,10 @@ pub(crate) enum Int8Kernel {
         parts: Vec<ConcatPart>,
         pixels: usize,
     },
+    /// Two parts of as many channels, their elements in turns.
+    ConcatShuffle {
+        parts: Vec<ConcatPart>,
+    },
     Slice {
         channels: usize,
         start: usize,
@@ -106,6 +110,10 @@ pub(crate) enum FloatKernel {
     Concat {
         channels: Vec<usize>,
         pixels: usize,
+    },
+    /// Two inputs of as many channels, their elements in turns.
+    ConcatShuffle {
+        channels: usize,
     },
     Slice {
         channels: usize,
@@ -176,6 +184,7 @@ impl Int8Kernel {
             Self::Add(_) => "u8-add",
             Self::Mul { .. } => "u8-mul",
             Self::Concat { .. } => "u8-concat",
+            Self::ConcatShuffle { .. } => "u8-concat-shuffle",
             Self::Slice { .. } => "u8-slice",
             Self::Shuffle { .. } => "u8-shuffle",
             Self::Lut { name, .. } => name,
@@ -195,6 +204,7 @@ impl FloatKernel {
             Self::Add { .. } => "f32-add",
             Self::Mul { .. } => "f32-mul",
             Self::Concat { .. } => "f32-concat",
+            Self::ConcatShuffle { .. } => "f32-concat-shuffle",
             Self::Slice { .. } => "f32-slice",
             Self::Shuffle { .. } => "f32-shuffle",
             Self::Relu => "f32-relu",

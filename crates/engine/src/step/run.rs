@@ -72,6 +72,10 @@ impl Int8Kernel {
                 let parts = parts.iter().map(|part| (part.channels, part.lut.as_deref()));
                 io.concat(parts, out, *pixels, runner);
             }
+            Self::ConcatShuffle { parts } => {
+                let inputs = [(x, parts[0].lut.as_deref()), (io.input(1), parts[1].lut.as_deref())];
+                ops.concat_shuffle(inputs, parts[0].channels, out, team);
+            }
             &Self::Slice { channels, start, len } => ops.slice(x, channels, start, len, out, team),
             &Self::Shuffle { channels, groups } => ops.shuffle(x, channels, groups, out, team),
             Self::Lut { table, .. } => ops.lut(table, x, out, team),
@@ -95,6 +99,9 @@ impl FloatKernel {
             }
             Self::Concat { channels, pixels } => {
                 io.concat(channels.iter().map(|&channels| (channels, None)), out, *pixels, runner);
+            }
+            &Self::ConcatShuffle { channels } => {
+                ops.concat_shuffle([(x, None), (io.input(1), None)], channels, out, team);
             }
             &Self::Slice { channels, start, len } => ops.slice(x, channels, start, len, out, team),
             &Self::Shuffle { channels, groups } => ops.shuffle(x, channels, groups, out, team),

@@ -61,6 +61,9 @@ impl<K: GemmF32Kernel> GemmF32<K> {
     pub(crate) fn new(conv: &Conv2d, weights: &[f32], bias: &[f32], activation: Activation) -> Self {
         let shape = TileShape::choose(K::SHAPES, conv, Self::NR);
         let bands = Bands::new(conv, conv.in_c, size_of::<f32>(), BAND_BYTES).align_to(shape.pixels);
+        // A band's padded copy is made again for each range of channels: it must be small beside the weights.
+        let fewer = conv.padding == [0, 0] || conv.weight_len() > 8 * conv.in_len();
+        let bands = if fewer { bands.fewer_for_weights(BAND_BYTES / size_of::<f32>()) } else { bands };
         let panels = Panels::new(conv, bands.padded_w(), [K::NR, 1], shape.blocks);
         Self {
             weights: panels.pack(conv, weights),

@@ -10,7 +10,7 @@ mod plan;
 use std::arch::x86_64::*;
 
 use self::plan::{NR, PAIR, Plan};
-use super::epilogue::{Constants, Scaling};
+use super::epilogue::{Constants, Scaling, store_u8};
 use super::exceeds_127;
 use crate::conv::vector::{Bands, EpilogueU8};
 use crate::conv::{Conv2d, KernelInfo, KernelOp, PackedU8, U8Kernel};
@@ -139,12 +139,12 @@ impl DepthwiseU8 {
             // At the end of the input, pixels may have fewer bytes after them.
             let whole = input.len().checked_sub(NR).map_or(0, |last| in_w.min(last / in_c + 1));
             let (first, last) = middle.split_at_mut(whole * NR);
-            for (x, out) in first.chunks_exact_mut(NR).enumerate() {
-                // SAFETY: pixels before `whole` have 32 bytes in the input, as checked; neither access needs alignment.
-                unsafe {
-                    let bytes = _mm256_loadu_si256(input.as_ptr().add(x * in_c).cast());
-                    _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes);
-                }
+            let mut from = input.as_ptr();
+            for out in first.chunks_exact_mut(NR) {
+                // SAFETY: pixels before `whole` have 32 bytes in the input, as checked; neither access needs alignment. The
+                // pointer is not read from after the last of them.
+                unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm256_loadu_si256(from.cast())) };
+                from = from.wrapping_add(in_c);
             }
             for (x, out) in last.chunks_exact_mut(NR).enumerate() {
                 let input = &input[(whole + x) * in_c..];
@@ -202,12 +202,15 @@ impl DepthwiseU8 {
         let bytes = self.epilogue.bytes_of(a, b);
         if out.len() == NR {
             // SAFETY: the slice has 32 writable bytes; the store needs no alignment.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes) }
+            return unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes) };
+        }
+        // A call that copies a few bytes would save all registers: the networks' channels are multiples of 8.
+        let (low, high) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+        if let Some((first, rest)) = out.split_at_mut_checked(16) {
+            store_u8(low, first);
+            store_u8(high, rest);
         } else {
-            let mut all = [0_u8; NR];
-            // SAFETY: the array has 32 writable bytes; the store needs no alignment.
-            unsafe { _mm256_storeu_si256(all.as_mut_ptr().cast(), bytes) };
-            out.copy_from_slice(&all[..out.len()]);
+            store_u8(low, out);
         }
     }
 }
