@@ -16,45 +16,58 @@ pub(super) fn average_u8(numerics: Numerics, q: QParams, x: &[u8], pixels: usize
     let channels = x.len() / pixels;
     let multiplier = average_multiplier(numerics, q.scale, pixels);
     let (rounding, zeros) = (Rounding::new(q.zero_point, false), (pixels * usize::from(q.zero_point)) as i32);
-    let mut blocks = out.chunks_exact_mut(CHANNELS);
-    let mut channel = start;
-    for out in &mut blocks {
-        let mut sums = [0_i32; CHANNELS];
-        for pixel in x.chunks_exact(channels) {
-            let values = &pixel[channel..][..CHANNELS];
-            sums.iter_mut().zip(values).for_each(|(sum, &x)| *sum = sum.wrapping_add(i32::from(x)));
-        }
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = rounding.round(sum.wrapping_sub(zeros) as f32 * multiplier);
-        }
-        channel += CHANNELS;
-    }
-    for out in blocks.into_remainder() {
-        let sum = x.chunks_exact(channels).fold(0_i32, |sum, pixel| sum.wrapping_add(i32::from(pixel[channel])));
-        *out = rounding.round(sum.wrapping_sub(zeros) as f32 * multiplier);
-        channel += 1;
-    }
+    let add = |sum: i32, x: u8| sum.wrapping_add(i32::from(x));
+    for_sums(x, channels, start, out, add, |sum| rounding.round(sum.wrapping_sub(zeros) as f32 * multiplier));
 }
 
 /// Means of channels `start ..` of an f32 map.
 #[inline(always)]
 pub(super) fn mean_f32(x: &[f32], channels: usize, start: usize, out: &mut [f32]) {
     let n = (x.len() / channels) as f32;
-    let mut blocks = out.chunks_exact_mut(CHANNELS);
-    let mut channel = start;
-    for out in &mut blocks {
-        let mut sums = [0.0_f32; CHANNELS];
-        for pixel in x.chunks_exact(channels) {
-            let values = &pixel[channel..][..CHANNELS];
-            sums.iter_mut().zip(values).for_each(|(sum, &x)| *sum += x);
-        }
-        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum / n);
-        channel += CHANNELS;
+    for_sums(x, channels, start, out, |sum: f32, x| sum + x, |sum| sum / n);
+}
+
+/// Sums of channels `start ..` over all pixels, from a zero on, each pixel added in turn; then what `finish` makes of them.
+#[inline(always)]
+fn for_sums<T: Element, S: Copy + Default>(
+    x: &[T],
+    channels: usize,
+    start: usize,
+    out: &mut [T],
+    add: impl Fn(S, T) -> S,
+    finish: impl Fn(S) -> T,
+) {
+    let mut done = 0;
+    while out.len() - done >= CHANNELS {
+        sums_block::<T, S, CHANNELS>(x, channels, start + done, &mut out[done..], &add, &finish);
+        done += CHANNELS;
     }
-    for out in blocks.into_remainder() {
-        *out = x.chunks_exact(channels).fold(0.0, |sum, pixel| sum + pixel[channel]) / n;
-        channel += 1;
+    while out.len() - done >= 8 {
+        sums_block::<T, S, 8>(x, channels, start + done, &mut out[done..], &add, &finish);
+        done += 8;
     }
+    while done < out.len() {
+        sums_block::<T, S, 1>(x, channels, start + done, &mut out[done..], &add, &finish);
+        done += 1;
+    }
+}
+
+/// Those of `N` channels.
+#[inline(always)]
+fn sums_block<T: Element, S: Copy + Default, const N: usize>(
+    x: &[T],
+    channels: usize,
+    channel: usize,
+    out: &mut [T],
+    add: impl Fn(S, T) -> S,
+    finish: impl Fn(S) -> T,
+) {
+    let mut sums = [S::default(); N];
+    for pixel in x.chunks_exact(channels) {
+        let values = &pixel[channel..][..N];
+        sums.iter_mut().zip(values).for_each(|(sum, &x)| *sum = add(*sum, x));
+    }
+    out[..N].iter_mut().zip(sums).for_each(|(out, sum)| *out = finish(sum));
 }
 
 /// Maxima of the window at one output pixel.
