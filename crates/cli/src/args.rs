@@ -20,17 +20,22 @@ const ABOUT: &str = "Runs torchvision's CNNs in f32 and int8, exact to PyTorch, 
 
 const EXAMPLES: &str = "\
 Examples:
-  quantlens cam                                   the untrained demo pair on a generated image
+  quantlens study                                 the embedded networks over 1,000 rendered scenes
+  quantlens cam                                   where one of them looks on four scenes
   quantlens cam f32.safetensors int8.safetensors cat.jpg --out maps
   quantlens infer int8.safetensors cat.jpg dog.png --top 3
   quantlens study --pair f32.safetensors,int8.safetensors --data photos --out study
   quantlens bench f32.safetensors int8.safetensors --threads 1,2 --profile
   quantlens doctor
 
-A model is a safetensors file (weights/README.md describes it; tools/export.py makes it from PyTorch), or \
-demo:f32 or demo:int8, the small untrained pair inside this command.
+A model is a safetensors file (weights/README.md describes it; tools/export.py makes it from PyTorch), or one inside this \
+command: pack:NETWORK-f32 or pack:NETWORK-int8 with resnet18 or shufflenet_v2_x0_5, trained on rendered scenes, or demo:f32 or \
+demo:int8, tiny and untrained.
 
 Exit codes: 0 done, 1 the run failed, 2 the command was used wrongly, 130 a study was stopped with Ctrl-C.";
+
+/// The data of a study that names none: rendered scenes.
+const DEFAULT_DATA: &str = "scenes:study:0..1000";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -148,14 +153,14 @@ looks. RMSE compares the two maps as grey pictures (0 to 255); aligned means aft
 two disagree in sign.
 
 Examples:
-  quantlens cam                                   the untrained demo pair on a generated image
+  quantlens cam                                   the embedded ResNet18 on four rendered scenes
   quantlens cam f32.safetensors int8.safetensors cat.jpg --out maps
   quantlens cam f32.safetensors int8.safetensors photos --maps --json > cams.json
   quantlens cam f32.safetensors int8.safetensors cat.jpg --method ablationcam --box --truth 40,60,310,290"
 )]
 pub struct CamArgs {
-    /// The float model, its int8 twin, then JPEG or PNG files or folders of them. Without models: the demo pair, which
-    /// is untrained. Without images: a generated one
+    /// The float model, its int8 twin, then JPEG or PNG files or folders of them. Without models: the embedded
+    /// ResNet18. Without images: four rendered scenes
     #[arg(value_name = "[FLOAT INT8] IMAGES")]
     pub paths: Vec<PathBuf>,
     /// Folder for the PNGs; made if absent
@@ -249,23 +254,25 @@ cut short (Ctrl-C stops it cleanly) goes on where it stopped; records of other s
 lists what differs. Another --signs or --seed scans nothing again; with --no-timing it keeps the times that are there.
 
 Examples:
+  quantlens study                                 the embedded networks over 1,000 rendered scenes
   quantlens study --pair f32.safetensors,int8.safetensors --data photos --out study
   quantlens study --pair v2=a.safetensors,b.safetensors --data index.csv --out study --no-timing
   quantlens study --pair f32.safetensors,int8.safetensors --out study --data ILSVRC2012/val \\
       --labels devkit-ids --labels-file truth.txt --boxes ILSVRC2012/xml")]
 pub struct StudyArgs {
-    /// A float model and its int8 twin, named in the tables; may be repeated [default name: the network's]
-    #[arg(long, value_name = "[NAME=]FLOAT,INT8", required = true)]
+    /// A float model and its int8 twin, named in the tables; may be repeated [default: the
+    /// embedded pairs; default name: the network's]
+    #[arg(long, value_name = "[NAME=]FLOAT,INT8", requires = "data")]
     pub pair: Vec<String>,
     /// Network of plain state dicts whose shapes do not tell; holds for every pair
     #[arg(long, value_name = "NAME")]
     pub network: Option<String>,
     /// The images: a folder, an ImageFolder tree, ILSVRC's flat val, wsolevaluation's lists, a CSV manifest, or
     /// scenes:study:0..1000 for rendered ones
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_DATA)]
     pub data: PathBuf,
     /// Folder of the records and tables; made if absent
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = "quantlens-study")]
     pub out: PathBuf,
     /// What the labels in --labels-file are; never guessed
     #[arg(long, value_enum, default_value_t)]

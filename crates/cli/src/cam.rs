@@ -89,16 +89,28 @@ pub fn run(args: &CamArgs) -> Result<()> {
     reports.finish()
 }
 
-/// The arguments' models (the demo pair where there are none) and images (the generated one likewise).
+/// The pack's pair that is taken where no models are given.
+const DEFAULT_PAIR: &str = "resnet18";
+
+/// The scenes that are taken where no images are given.
+const DEFAULT_IMAGES: &str = "scenes:study:0..4";
+
+/// The pair where no models are given: one of the pack, or the demo pair in a build without it.
+fn default_pair() -> [PathBuf; 2] {
+    let pair = quantlens_weights::pack().iter().find(|pair| pair.name == DEFAULT_PAIR);
+    pair.map_or(models::DEMO.map(PathBuf::from), |pair| models::pack_names(pair).map(PathBuf::from))
+}
+
+/// The arguments' models and images, or the default ones.
 fn split(paths: &[PathBuf]) -> Result<([PathBuf; 2], Vec<PathBuf>)> {
     let (models, mut images): (Vec<PathBuf>, Vec<PathBuf>) = paths.iter().cloned().partition(|p| models::is_model(p));
     if images.is_empty() {
-        images.push(inputs::DEMO_IMAGE.into());
+        images.push(DEFAULT_IMAGES.into());
     }
     let count = models.len();
     match <[PathBuf; 2]>::try_from(models) {
         Ok(pair) => Ok((pair, images)),
-        Err(none) if none.is_empty() => Ok((models::DEMO.map(PathBuf::from), images)),
+        Err(none) if none.is_empty() => Ok((default_pair(), images)),
         Err(_) => {
             let message = format!(
                 "two models are needed, the float one and its int8 twin; {count} .safetensors argument(s) found"

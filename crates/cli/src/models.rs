@@ -3,15 +3,24 @@
 use std::path::Path;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use quantlens::{Isa, Model, ModelFile, Numerics, Options};
 use quantlens_data::Geometry;
 use quantlens_nets::Metadata;
+use quantlens_weights::Pair;
 
 use crate::args::EngineArgs;
 
 /// Names of the embedded pair on the command line.
 pub const DEMO: [&str; 2] = ["demo:f32", "demo:int8"];
+
+/// What names of the embedded trained networks begin with: `pack:resnet18-int8`.
+const PACK: &str = "pack:";
+
+/// The names of an embedded pair's float network and of its int8 twin.
+pub fn pack_names(pair: &Pair) -> [String; 2] {
+    ["f32", "int8"].map(|precision| format!("{PACK}{}-{precision}", pair.name))
+}
 
 /// What is said wherever an untrained network is used, such as the embedded pair.
 pub const UNTRAINED: &str = "note: untrained networks (seeded random weights): predictions and maps show that the \
@@ -22,9 +31,28 @@ pub fn is_demo(path: &Path) -> bool {
     DEMO.iter().any(|name| path.as_os_str() == *name)
 }
 
+/// The bytes of the embedded network of this name.
+///
+/// # Errors
+/// Lists the names where there is none.
+fn packed(name: &str) -> Result<&'static [u8]> {
+    let names = || quantlens_weights::pack().iter().flat_map(pack_names);
+    let bytes = quantlens_weights::pack().iter().flat_map(|pair| [pair.float, pair.int8]);
+    let found = names().zip(bytes).find(|(n, _)| n == name).map(|(_, bytes)| bytes);
+    found.ok_or_else(|| match names().collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => anyhow!("{name}: this build has no embedded networks (cargo feature `pack`)"),
+        all => anyhow!("{name}: no embedded network has that name; there are {all}"),
+    })
+}
+
+/// Whether this argument names a network of the pack.
+fn is_packed(path: &Path) -> bool {
+    path.to_str().is_some_and(|p| p.starts_with(PACK))
+}
+
 /// Whether this argument means a model: an embedded one, or a file by its extension.
 pub fn is_model(path: &Path) -> bool {
-    is_demo(path) || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))
+    is_demo(path) || is_packed(path) || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))
 }
 
 /// Opens a model file or an embedded network.
@@ -45,6 +73,8 @@ pub fn open(path: &Path) -> Result<ModelFile> {
         Ok(ModelFile::from_bytes(DEMO[0], demo.float)?)
     } else if path.as_os_str() == DEMO[1] {
         Ok(ModelFile::from_bytes(DEMO[1], demo.int8)?)
+    } else if let Some(name) = path.to_str().filter(|_| is_packed(path)) {
+        Ok(ModelFile::from_bytes(name, packed(name)?)?)
     } else {
         Ok(ModelFile::open(path)?)
     }

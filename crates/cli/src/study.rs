@@ -150,7 +150,8 @@ impl From<TablesName> for TableFormat {
 fn configure(args: &StudyArgs) -> Result<StudyConfig> {
     let decoder = args::decoder(args.decoder, "study")?;
     output::check_folder(&args.out)?;
-    let named = args.pair.iter().map(|p| split_pair(p)).collect::<Result<Vec<_>>>()?;
+    let embedded: Vec<String> = if args.pair.is_empty() { embedded_pairs()? } else { Vec::new() };
+    let named = args.pair.iter().chain(&embedded).map(|p| split_pair(p)).collect::<Result<Vec<_>>>()?;
     let options = OpenOptions {
         format: args.format.into(),
         labels: args.labels.into(),
@@ -179,6 +180,25 @@ fn configure(args: &StudyArgs) -> Result<StudyConfig> {
         ..StudyConfig::new(pairs, dataset, &args.out)
     })
 }
+
+/// The pairs of a study that names none: those of the pack.
+///
+/// # Errors
+/// A usage error where this build has none.
+fn embedded_pairs() -> Result<Vec<String>> {
+    let pairs: Vec<String> = quantlens_weights::pack().iter().map(|pair| models::pack_names(pair).join(",")).collect();
+    if pairs.is_empty() {
+        let message = "this build has no embedded networks (cargo feature `pack`): name two files with --pair";
+        return Err(args::usage("study", message));
+    }
+    output::hint(DEMONSTRATION);
+    Ok(pairs)
+}
+
+/// What is said before a study of the pack.
+const DEMONSTRATION: &str = "These are quantlens' demonstration networks: narrow, and trained on rendered scenes \
+    (weights/README.md). For torchvision's networks on ImageNet, export them with tools/export.py, then: \
+    quantlens study --pair FLOAT,INT8 --data ILSVRC2012/val --labels wnids --labels-file LABELS";
 
 /// A `--pair`: its name, where given, and the two files.
 #[derive(Debug, PartialEq)]

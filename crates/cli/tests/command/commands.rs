@@ -33,33 +33,26 @@ fn doctor_reports_and_checks() {
 }
 
 #[test]
-fn cam_without_arguments_draws_the_demo() {
+fn cam_without_arguments_draws_scenes() {
     let folder = tempfile::tempdir().unwrap();
     let (text, notes) = ok(folder.path(), &["cam"]);
-    assert!(notes.contains("untrained"), "{notes}");
+    assert!(!notes.contains("untrained"), "{notes}");
     assert!(text.contains("RMSE") && text.contains("f32") && text.contains("int8"), "{text}");
-    let picture = image::open(folder.path().join("quantlens-cam/demo.cam.png")).unwrap();
+    let picture = image::open(folder.path().join("quantlens-cam/study-00000000.cam.png")).unwrap();
     // Three panels of the network's input size.
     assert_eq!((picture.width(), picture.height()), (3 * 224, 224));
-    assert_eq!(files(folder.path()).len(), 1);
+    assert_eq!(files(folder.path()).len(), 4);
 }
+
+/// `cam` of the small untrained pair on the generated picture.
+const CAM_OF_DEMO: [&str; 4] = ["cam", "demo:f32", "demo:int8", "demo:image"];
 
 #[test]
 fn cam_writes_maps_and_json() {
     let folder = tempfile::tempdir().unwrap();
-    let args = [
-        "cam",
-        "--json",
-        "--maps",
-        "--input-size",
-        "96x160",
-        "--out",
-        "a/b",
-        "--layer",
-        "features.17",
-        "--signs",
-        "peak",
-    ];
+    let options =
+        ["--json", "--maps", "--input-size", "96x160", "--out", "a/b", "--layer", "features.17", "--signs", "peak"];
+    let args = [&CAM_OF_DEMO[..], &options].concat();
     let report = json(&ok(folder.path(), &args).0);
     assert_eq!((&report["untrained"], &report["signs"]), (&Value::Bool(true), &"peak".into()));
     let image = &report["images"][0];
@@ -81,7 +74,8 @@ fn cam_writes_maps_and_json() {
 fn cam_counts_the_passes_of_each_method() {
     let folder = tempfile::tempdir().unwrap();
     let run = |method: &str, threads: &str| {
-        let args = ["cam", "--json", "--method", method, "--class", "3", "--input-size", "64", "--threads", threads];
+        let options = ["--json", "--method", method, "--class", "3", "--input-size", "64", "--threads", threads];
+        let args = [&CAM_OF_DEMO[..], &options].concat();
         let report = json(&ok(folder.path(), &args).0);
         assert_eq!(report["method"], method);
         report["images"][0].clone()
@@ -105,7 +99,8 @@ fn cam_counts_the_passes_of_each_method() {
 #[test]
 fn cam_draws_boxes() {
     let folder = tempfile::tempdir().unwrap();
-    let args = ["cam", "--json", "--box=otsu", "--truth", "0,0,1e3,1e3", "--input-size", "96", "--out", "maps"];
+    let options = ["--json", "--box=otsu", "--truth", "0,0,1e3,1e3", "--input-size", "96", "--out", "maps"];
+    let args = [&CAM_OF_DEMO[..], &options].concat();
     let report = json(&ok(folder.path(), &args).0);
     let image = &report["images"][0];
     assert_eq!(image["truths"], serde_json::json!([[0.0, 0.0, 96.0, 96.0]]));

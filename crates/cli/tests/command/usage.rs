@@ -38,7 +38,7 @@ fn wrong_use_exits_with_2() {
         (&["render", "--count", "0", "--raw"], "a split has"),
         (&["render", "--count", "2", "--start", "99999999", "--raw"], "a split has"),
         (&["render", "--count", "2", "--raw", "--split", "mine"], "calibration"),
-        (&["study"], "--pair"),
+        (&["study", "--pair", "a,b"], "--data"),
         (&["study", "--pair", "one.safetensors", "--data", ".", "--out", "out"], "FLOAT,INT8"),
         (&["study", "--pair", "a,b", "--data", ".", "--out", "out", "--labels", "guess"], "wnids"),
         (&["study", "--pair", "a,b", "--data", ".", "--out", "out", "--shard", "5/4"], "K/N"),
