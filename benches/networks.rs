@@ -16,7 +16,9 @@ use rate::Rate;
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (set, folder) in [("demo", "weights/demo"), ("narrow", "tests/golden"), ("full", "local/golden")] {
+    for (set, folder) in
+        [("demo", "weights/demo"), ("pack", "weights/pack"), ("narrow", "tests/golden"), ("full", "local/golden")]
+    {
         for path in models(&root.join(folder)) {
             network(set, &path);
         }

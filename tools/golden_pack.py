@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes PyTorch's logits of the default pack's model files for 16 rendered scenes: golden values of tests/pack.rs.
 
-golden_pack.py --quantlens target/release/quantlens [--weights weights/pack] [--out tests/golden/pack.safetensors]
+golden_pack.py --quantlens target/release/quantlens [--weights weights/pack] [--out tests/pack.safetensors]
 
 The scenes are card:0..16. Each runs by itself on one thread, and int8 files on the engine that they were made for; every layer of
 theirs must equal its exact integer sums, or torch itself saturated and nothing is written.
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quantlens", type=Path, required=True, help="the quantlens command, which renders the scenes")
     parser.add_argument("--weights", type=Path, default=Path("weights/pack"), help="folder of the model files")
-    parser.add_argument("--out", type=Path, default=Path("tests/golden/pack.safetensors"))
+    parser.add_argument("--out", type=Path, default=Path("tests/pack.safetensors"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     scenes = inputs(args.quantlens.resolve())
