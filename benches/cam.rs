@@ -5,7 +5,8 @@ mod common;
 use std::hint::black_box;
 
 use criterion::Criterion;
-use quantlens::xai::{Activation, CamWorkspace, Values};
+use quantlens::tensor::{Values, View};
+use quantlens::xai::CamWorkspace;
 use quantlens::{EigenCam, SignPolicy};
 
 /// Side of the map and channels of the target layers at an input of 224x224, and of one layer of 14x14.
@@ -22,15 +23,15 @@ fn main() {
     for (layer, side, channels) in LAYERS {
         let floats = values(side * side, channels);
         let integers: Vec<u8> = floats.iter().map(|x| (x * 200.0) as u8).collect();
-        let real = Activation { values: Values::F32(&floats), scale: 1.0, zero_point: 0, h: side, w: side };
-        let quantized = Activation { values: Values::U8(&integers), scale: 0.005, ..real };
+        let real = View { values: Values::F32(&floats), shape: [side, side, channels], scale: 1.0, zero_point: 0 };
+        let quantized = View { values: Values::U8(&integers), scale: 0.005, ..real };
         bench(&mut criterion, &format!("{layer}-f32"), real);
         bench(&mut criterion, &format!("{layer}-int8"), quantized);
     }
     criterion.final_summary();
 }
 
-fn bench(criterion: &mut Criterion, name: &str, activation: Activation<'_>) {
+fn bench(criterion: &mut Criterion, name: &str, activation: View<'_>) {
     let (mut cams, mut cam, mut map) = (CamWorkspace::default(), EigenCam::default(), Vec::new());
     let mut group = criterion.benchmark_group("cam");
     group.bench_function(name, |b| {

@@ -8,7 +8,7 @@ use quantlens_engine::{Plan, Session};
 use quantlens_kernels::Isa;
 use quantlens_nets::{Metadata, ModelFile};
 use quantlens_tensor::Tensor;
-use quantlens_xai::{Activation, CamWorkspace, EigenCam, SignPolicy};
+use quantlens_xai::{CamWorkspace, EigenCam, SignPolicy};
 
 use crate::Error;
 
@@ -206,16 +206,9 @@ impl Model {
     /// # Errors
     /// [`Error::Explanation`] for activations without a map.
     pub fn eigen_cam(&self, session: &Session) -> Result<EigenCam, Error> {
-        let view = session.view(&self.layer)?;
-        let [h, w, _] = view.shape;
-        let (scale, zero_point) = view.quant.map_or((1.0, 0), |q| (q.scale, i32::from(q.zero_point)));
-        let values = match view.values {
-            quantlens_engine::Values::F32(values) => quantlens_xai::Values::F32(values),
-            quantlens_engine::Values::U8(values) => quantlens_xai::Values::U8(values),
-            _ => return Ok(EigenCam::compute(&session.tap(&self.layer)?)?),
-        };
+        let activation = session.view(&self.layer)?;
         let mut cam = EigenCam::default();
-        self.explain(|cams| cams.eigen_cam_into(Activation { values, scale, zero_point, h, w }, &mut cam))??;
+        self.explain(|cams| cams.eigen_cam_into(activation, &mut cam))??;
         Ok(cam)
     }
 

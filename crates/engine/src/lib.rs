@@ -55,4 +55,4 @@ pub use graph::{Conv, ConvWeights, Graph, GraphBuilder, Linear, Node, Op, Pool, 
 pub use plan::{Plan, PlanBuilder, StepInfo};
 pub use profile::{Profile, StepTime};
 pub use quantlens_kernels::{Isa, Numerics, QParams, softmax_f32};
-pub use session::{Session, Values, View};
+pub use session::Session;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use quantlens_kernels::Team;
-use quantlens_tensor::{DType, Data, Layout, Quant, Tensor};
+use quantlens_tensor::{DType, Data, Layout, Quant, Tensor, Values, View};
 
 use crate::buffers::Buffers;
 use crate::graph::TensorId;
@@ -147,7 +147,9 @@ impl Session {
         let Some(place) = place else { return Err(Error::NotComputed { tensor: self.plan.name(id).into() }) };
         let values =
             if place.bytes { Values::U8(self.buffers.u8(place)) } else { Values::F32(self.buffers.f32(place)) };
-        Ok(View { values, shape: self.plan.shape(id), quant: self.plan.tensors[id.index()].quant })
+        let (scale, zero_point) =
+            self.plan.tensors[id.index()].quant.map_or((1.0, 0), |q| (q.scale, i32::from(q.zero_point)));
+        Ok(View { values, shape: self.plan.shape(id), scale, zero_point })
     }
 
     /// A copy of a tapped tensor after a run: NHWC `[1, h, w, c]`, u8 with its quantization or f32.
@@ -155,16 +157,12 @@ impl Session {
     /// # Errors
     /// As [`Session::view`].
     pub fn tap(&self, name: &str) -> Result<Tensor, Error> {
-        let View { values, shape: [h, w, c], quant } = self.view(name)?;
-        let data: Data = match values {
-            Values::U8(values) => values.to_vec().into(),
-            Values::F32(values) => values.to_vec().into(),
-        };
-        let tensor = Tensor::new(data, [1, h, w, c], Layout::Nhwc);
-        let tensor = match quant {
-            Some(q) => tensor
-                .and_then(|t| t.with_quant(Quant::PerTensor { scale: q.scale, zero_point: i32::from(q.zero_point) })),
-            None => tensor,
+        let View { values, shape: [h, w, c], scale, zero_point } = self.view(name)?;
+        let shape = [1, h, w, c];
+        let tensor = match values {
+            Values::U8(values) => Tensor::new(values.to_vec(), shape, Layout::Nhwc)
+                .and_then(|t| t.with_quant(Quant::PerTensor { scale, zero_point })),
+            Values::F32(values) => Tensor::new(values.to_vec(), shape, Layout::Nhwc),
         };
         tensor.map_err(|source| Error::Tensor { tensor: name.into(), source })
     }
@@ -274,27 +272,6 @@ impl Session {
         let output = outputs.first().map_or_else(|| plan.name(plan.output).to_string(), |name| name.to_string());
         Error::Unreachable { needed: plan.name(missing).into(), output }
     }
-}
-
-/// A tensor where a [`Session`] keeps it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct View<'s> {
-    /// The elements, NHWC.
-    pub values: Values<'s>,
-    /// Height, width and channels.
-    pub shape: [usize; 3],
-    /// Scale and zero point of u8.
-    pub quant: Option<QParams>,
-}
-
-/// Elements of a [`View`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub enum Values<'s> {
-    /// Real values.
-    F32(&'s [f32]),
-    /// Quantized ones.
-    U8(&'s [u8]),
 }
 
 /// Order of a caller's elements.

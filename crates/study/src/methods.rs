@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::parts::{read_json, write_beside};
-use crate::run::activation;
 use crate::timing::Spread;
 
 /// EigenCAM takes so little that one map is timed several times.
@@ -116,7 +115,7 @@ impl<'a> Explainer<'a> {
         for _ in 0..EIGEN_RUNS {
             let begin = Instant::now();
             let view = self.session.view(self.layer).map_err(|e| e.to_string())?;
-            self.cams.eigen_cam_into(activation(&view)?, &mut cam).map_err(|e| e.to_string())?;
+            self.cams.eigen_cam_into(view, &mut cam).map_err(|e| e.to_string())?;
             self.cams.map(&cam.p, [cam.h, cam.w], self.out, &mut self.map);
             self.runs[0].milliseconds.push(milliseconds(begin));
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use quantlens_data::{Dataset, DecodeOptions, Geometry, Interpolation, Labels, Preprocess, Sample};
-use quantlens_engine::{Isa, Numerics, Plan, Session, Values, View};
+use quantlens_engine::{Isa, Numerics, Plan, Session};
 use quantlens_nets::Model;
 use quantlens_tensor::Tensor;
 use quantlens_xai::{CamWorkspace, EigenCam, Normalization, SignPolicy};
@@ -519,18 +519,6 @@ impl Scorer for EngineNetwork<'_> {
     }
 }
 
-/// A tensor of the engine's as an activation to explain.
-pub(crate) fn activation<'v>(view: &View<'v>) -> Result<quantlens_xai::Activation<'v>, String> {
-    let values = match view.values {
-        Values::F32(values) => quantlens_xai::Values::F32(values),
-        Values::U8(values) => quantlens_xai::Values::U8(values),
-        _ => return Err("activations of this type are not explained".into()),
-    };
-    let [h, w, _] = view.shape;
-    let (scale, zero_point) = view.quant.map_or((1.0, 0), |q| (q.scale, i32::from(q.zero_point)));
-    Ok(quantlens_xai::Activation { values, scale, zero_point, h, w })
-}
-
 /// A session and the layer it is asked for.
 struct EngineSession<'a> {
     session: Session,
@@ -567,7 +555,7 @@ impl Observe for EngineSession<'_> {
 
     fn eigen_cam(&mut self) -> Result<&EigenCam, String> {
         let view = self.session.view(self.layer).map_err(|e| e.to_string())?;
-        self.cams.eigen_cam_into(activation(&view)?, &mut self.cam).map_err(|e| e.to_string())?;
+        self.cams.eigen_cam_into(view, &mut self.cam).map_err(|e| e.to_string())?;
         Ok(&self.cam)
     }
 

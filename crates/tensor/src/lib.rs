@@ -10,12 +10,14 @@ mod error;
 mod quant;
 mod shape;
 mod tensor;
+mod view;
 
 pub use data::{DType, Data};
 pub use error::Error;
 pub use quant::Quant;
 pub use shape::{Layout, Shape};
 pub use tensor::Tensor;
+pub use view::{Values, View};
 
 /// 16-bit IEEE float, the storage type of [`DType::F16`] tensors.
 pub use half::f16;

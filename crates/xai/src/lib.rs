@@ -42,4 +42,4 @@ pub use perturbation::{
 pub use scorecam::{MaskedInput, ScoreCam};
 pub use sign::{SignPolicy, covariance};
 pub use stats::ActivationStats;
-pub use workspace::{Activation, CamWorkspace, Values};
+pub use workspace::CamWorkspace;

@@ -1,36 +1,10 @@
 //! EigenCAM of many activations on one instruction set, in memory that is kept.
 
 use quantlens_kernels::{Gram, Isa, MapResize, TopEigen};
-use quantlens_tensor::{Data, Layout, Quant, Tensor};
+use quantlens_tensor::{Data, Layout, Quant, Tensor, Values, View};
 
 use crate::eigencam::positions_by_channels;
 use crate::{EigenCam, Error};
-
-/// One image's activation, borrowed: `h * w` positions of as many values as there are channels (NHWC). An element v stands
-/// for (v - zero_point) * scale.
-#[derive(Debug, Clone, Copy)]
-pub struct Activation<'a> {
-    /// The elements.
-    pub values: Values<'a>,
-    /// Real value of one step; 1 for real values.
-    pub scale: f32,
-    /// The element that stands for 0; 0 for real values.
-    pub zero_point: i32,
-    /// Height of the layer's map.
-    pub h: usize,
-    /// Width of the layer's map.
-    pub w: usize,
-}
-
-/// Elements of an activation.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub enum Values<'a> {
-    /// Floats; NaN counts as 0.
-    F32(&'a [f32]),
-    /// Integers.
-    U8(&'a [u8]),
-}
 
 /// Computes [`EigenCam`]s and their maps, one after the other, on one thread. After the first of a size,
 /// [`CamWorkspace::eigen_cam_into`] and [`CamWorkspace::map`] allocate nothing.
@@ -88,7 +62,7 @@ impl CamWorkspace {
     /// # Errors
     /// See there.
     pub fn eigen_cam(&mut self, activation: &Tensor) -> Result<EigenCam, Error> {
-        let [_, h, w] = activation.chw()?;
+        let [c, h, w] = activation.chw()?;
         let (scale, zero_point) = match activation.quant() {
             Some(Quant::PerTensor { scale, zero_point }) => (*scale, *zero_point),
             _ => (1.0, 0),
@@ -104,7 +78,7 @@ impl CamWorkspace {
             }
         };
         let mut cam = EigenCam::default();
-        self.eigen_cam_into(Activation { values, scale, zero_point, h, w }, &mut cam)?;
+        self.eigen_cam_into(View { values, shape: [h, w, c], scale, zero_point }, &mut cam)?;
         Ok(cam)
     }
 
@@ -112,18 +86,14 @@ impl CamWorkspace {
     /// without meaning.
     ///
     /// # Errors
-    /// [`Error::Shape`] for an activation that is empty or not `h * w` whole positions, [`Error::NotFinite`] for infinities.
-    pub fn eigen_cam_into(&mut self, activation: Activation<'_>, cam: &mut EigenCam) -> Result<(), Error> {
-        let Activation { values, scale, zero_point, h, w } = activation;
-        let len = match values {
-            Values::F32(values) => values.len(),
-            Values::U8(values) => values.len(),
-        };
+    /// [`Error::Shape`] for an activation that is empty or has another number of elements than its shape,
+    /// [`Error::NotFinite`] for infinities. NaN counts as 0.
+    pub fn eigen_cam_into(&mut self, activation: View<'_>, cam: &mut EigenCam) -> Result<(), Error> {
+        let View { values, shape: [h, w, channels], scale, zero_point } = activation;
         let positions = h * w;
-        if len == 0 || positions == 0 || !len.is_multiple_of(positions) {
-            return Err(Error::Shape { found: format!("{len} values at {h}x{w} positions") });
+        if values.is_empty() || values.len() != positions * channels {
+            return Err(Error::Shape { found: format!("{} values of shape {h}x{w}x{channels}", values.len()) });
         }
-        let channels = len / positions;
         let eigenvalues = if positions <= channels {
             self.project_wide(values, positions)?
         } else {

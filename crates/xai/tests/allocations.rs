@@ -1,7 +1,8 @@
 //! A workspace that has seen an activation of a size allocates nothing for the next.
 
 use quantlens_kernels::testing::CountingAllocator;
-use quantlens_xai::{Activation, CamWorkspace, EigenCam, Values};
+use quantlens_tensor::{Values, View};
+use quantlens_xai::{CamWorkspace, EigenCam};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -16,7 +17,7 @@ fn a_second_map_allocates_nothing() {
         for values in [Values::F32(&floats), Values::U8(&bytes)] {
             let mut explain = || {
                 let before = CountingAllocator::allocations();
-                let activation = Activation { values, scale: 0.5, zero_point: 3, h: 3, w: 4 };
+                let activation = View { values, shape: [3, 4, channels], scale: 0.5, zero_point: 3 };
                 cams.eigen_cam_into(activation, &mut cam).expect("finite values");
                 cams.map(&cam.p, [3, 4], [33, 40], &mut map);
                 CountingAllocator::allocations() - before

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use quantlens_engine::{Plan, Values as Elements};
+use quantlens_engine::Plan;
 use quantlens_nets::ModelFile;
 use quantlens_peers::{Arguments, Failure, serve};
 use quantlens_tensor::{Layout, Tensor};
-use quantlens_xai::{Activation, CamWorkspace, EigenCam, SignPolicy, Values};
+use quantlens_xai::{CamWorkspace, EigenCam, SignPolicy};
 
 fn main() -> Result<(), Failure> {
     let Arguments { model, threads, image } = Arguments::read()?;
@@ -18,17 +18,9 @@ fn main() -> Result<(), Failure> {
         let (mut cams, mut cam, mut map) = (CamWorkspace::default(), EigenCam::default(), Vec::new());
         Ok(move |wanted| {
             session.run(&input)?;
-            let view = session.view(&layer)?;
-            let values = match view.values {
-                Elements::F32(values) => Values::F32(values),
-                Elements::U8(values) => Values::U8(values),
-                _ => return Err("a layer of another type".into()),
-            };
-            let [h, w, _] = view.shape;
-            let (scale, zero_point) = view.quant.map_or((1.0, 0), |q| (q.scale, i32::from(q.zero_point)));
-            cams.eigen_cam_into(Activation { values, scale, zero_point, h, w }, &mut cam)?;
+            cams.eigen_cam_into(session.view(&layer)?, &mut cam)?;
             let p = cam.signed(SignPolicy::Lapack, "")?;
-            cams.map(&p, [h, w], [224, 224], &mut map);
+            cams.map(&p, [cam.h, cam.w], [224, 224], &mut map);
             Ok(if wanted { session.logits().to_vec() } else { Vec::new() })
         })
     })
