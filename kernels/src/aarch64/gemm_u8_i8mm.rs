@@ -48,13 +48,15 @@ impl GemmU8Kernel for NeonI8mm {
 
     #[target_feature(enable = "neon,dotprod,i8mm")]
     #[inline]
-    unsafe fn tile(gemm: &GemmU8<Self>, rows: &[i8], tile: &Tile, panel: &Panel, out: &SharedMut<u8>) {
-        by_pixels!(outputs(gemm, rows, tile, panel, out), [1 2 3 4 5 6], 4 or 2)
+    unsafe fn panel(gemm: &GemmU8<Self>, rows: &[i8], band: usize, panel: &Panel, out: &SharedMut<u8>) {
+        for tile in gemm.tiles(band) {
+            by_pixels!(outputs(gemm, rows, &tile, panel, out), [1 2 3 4 5 6], 4 or 2)
+        }
     }
 }
 
 /// # Safety
-/// As [`GemmU8Kernel::tile`]; the tile has `MR` pixels.
+/// As [`GemmU8Kernel::panel`]; the tile is one of the band and has `MR` pixels.
 #[target_feature(enable = "neon,dotprod,i8mm")]
 #[inline]
 unsafe fn outputs<const MR: usize, const NV: usize>(

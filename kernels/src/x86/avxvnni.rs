@@ -49,15 +49,17 @@ impl GemmU8Kernel for AvxVnni {
 
     #[target_feature(enable = "avx2,fma,avxvnni")]
     #[inline]
-    unsafe fn tile(gemm: &GemmU8<Self>, rows: &[u8], tile: &Tile, panel: &Panel, out: &SharedMut<u8>) {
-        by_shape!(outputs(gemm, rows, tile, panel, out), [1: 1 2 3 4 5 6 7 8 9 10, 2: 1 2 3 4 5 6])
+    unsafe fn panel(gemm: &GemmU8<Self>, rows: &[u8], band: usize, panel: &Panel, out: &SharedMut<u8>) {
+        for tile in gemm.tiles(band) {
+            by_shape!(outputs(gemm, rows, &tile, panel, out), [1: 1 2 3 4 5 6 7 8 9 10, 2: 1 2 3 4 5 6])
+        }
     }
 }
 
-/// Not inlined: the many shapes would make one function of `tile`.
+/// Not inlined: the many shapes would make one function of `panel`.
 ///
 /// # Safety
-/// As [`GemmU8Kernel::tile`]; the tile has `MR` pixels and the panel `NB` blocks.
+/// As [`GemmU8Kernel::panel`]; the tile is one of the band and has `MR` pixels and the panel `NB` blocks.
 #[target_feature(enable = "avx2,fma,avxvnni")]
 #[inline(never)]
 unsafe fn outputs<const MR: usize, const NB: usize>(

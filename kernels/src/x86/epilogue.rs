@@ -8,7 +8,7 @@ use crate::conv::vector::EpilogueU8;
 
 /// Which steps of the epilogue have an effect, for all values that sums can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scaling {
+pub(crate) enum Scaling {
     /// The multiplier's alone.
     Multiplier,
     /// The f32 bias's and the multiplier's.
@@ -19,7 +19,7 @@ pub(super) enum Scaling {
 
 impl Scaling {
     /// For sums of `terms` products.
-    pub(super) fn new(requantize: &Requantize, terms: usize) -> Self {
+    pub(crate) fn new(requantize: &Requantize, terms: usize) -> Self {
         let most = terms as f64 * 255.0 * 128.0;
         let fits = |channel: usize| {
             let [i32_bias, f32_bias] =

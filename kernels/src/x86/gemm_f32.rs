@@ -253,14 +253,15 @@ unsafe fn one_pixel(gemm: &GemmF32<Avx2>, rows: &[f32], tile: &Tile, panel: &Pan
     let run_len = gemm.panels.run_len;
     // SAFETY: the caller's promise.
     let [pixel] = unsafe { gemm.windows::<1>(rows, tile, panel) };
-    let (weights, block_len) = (gemm.weights(panel), gemm.panels.block_len());
+    let weights = gemm.weights(panel).as_ptr();
     let mut sums = [[_mm256_setzero_ps(); 2]; LINEAR_BLOCKS];
     // Blocks that the panel lacks repeat its last one.
     let blocks: [usize; LINEAR_BLOCKS] = std::array::from_fn(|block| block.min(panel.blocks - 1));
     for (sums, block) in sums.iter_mut().zip(blocks) {
         *sums = std::array::from_fn(|v| load_f32(&gemm.bias, panel.constants + block * NR + v * 8));
     }
-    let starts = blocks.map(|block| weights[block * block_len..][..block_len].as_ptr());
+    // SAFETY: blocks of the panel, whose weights stand side by side for each element.
+    let starts = blocks.map(|block| unsafe { weights.add(block * NR) });
     let mut index = 0;
     for &run in &gemm.panels.runs {
         for k in run..run + run_len {
@@ -268,12 +269,12 @@ unsafe fn one_pixel(gemm: &GemmF32<Avx2>, rows: &[f32], tile: &Tile, panel: &Pan
             let x = _mm256_set1_ps(unsafe { *pixel.add(k) });
             for (sums, start) in sums.iter_mut().zip(starts) {
                 for (v, sum) in sums.iter_mut().enumerate() {
-                    // SAFETY: a block's weights have `NR` values for each of the `run_len` elements of each run.
+                    // SAFETY: each block has `NR` weights for each of the `run_len` elements of each run.
                     let w = unsafe { _mm256_load_ps(start.add(index + v * 8)) };
                     *sum = _mm256_fmadd_ps(x, w, *sum);
                 }
             }
-            index += NR;
+            index += panel.blocks * NR;
         }
     }
     // SAFETY: the caller's promise; the pixel's part is used once.

@@ -35,7 +35,7 @@ macro_rules! gemm_sums {
             tile: &Tile,
             panel: &Panel,
         ) -> [[$vector; NB]; MR] {
-            let (run_len, block_len) = (gemm.panels.run_len, gemm.panels.block_len());
+            let run_len = gemm.panels.run_len;
             // SAFETY: the caller's promise.
             let pixels = unsafe { gemm.windows::<MR>(rows, tile, panel) };
             let mut weights = gemm.weights(panel).as_ptr();
@@ -48,12 +48,12 @@ macro_rules! gemm_sums {
                 for k in (run..run + run_len).step_by($kr) {
                     let w: [$vector; NB] = std::array::from_fn(|b| {
                         // SAFETY: each of the panel's blocks has `NR * $kr` weights for each of the `run_len / $kr` steps
-                        // of each run; blocks of weights start at multiples of a vector.
-                        let $weight = unsafe { weights.add(b * block_len) };
+                        // of each run, block after block; steps start at multiples of a vector.
+                        let $weight = unsafe { weights.add(b * <$gemm>::NR * $kr) };
                         $load
                     });
-                    // SAFETY: as above; one past the end of the first block after the last step.
-                    weights = unsafe { weights.add(<$gemm>::NR * $kr) };
+                    // SAFETY: as above; one past the end after the last step.
+                    weights = unsafe { weights.add(NB * <$gemm>::NR * $kr) };
                     for pixel in 0..MR {
                         // SAFETY: a step of a run of this window, which `windows` says is in `rows`.
                         let $at = unsafe { pixels[pixel].add(k) };

@@ -21,6 +21,12 @@ pub(crate) trait GemmF32Kernel: Send + Sync + Sized + 'static {
     /// Tiles to choose from for a layer.
     const SHAPES: &'static [TileShape] = &[TileShape { blocks: 1, pixels: Self::MR }];
 
+    /// Blocks of a panel and most pixels of a tile for a layer in bands of `band` pixels.
+    fn shape(conv: &Conv2d, band: usize) -> TileShape {
+        let _ = band;
+        TileShape::choose(Self::SHAPES, conv, Self::NR)
+    }
+
     /// [`GemmF32::task_body`] in a function that has the instruction set.
     ///
     /// # Safety
@@ -55,15 +61,13 @@ pub(crate) struct GemmF32<K: GemmF32Kernel> {
 }
 
 impl<K: GemmF32Kernel> GemmF32<K> {
-    /// Channels of a block.
-    pub(crate) const NR: usize = K::NR;
-
     pub(crate) fn new(conv: &Conv2d, weights: &[f32], bias: &[f32], activation: Activation) -> Self {
-        let shape = TileShape::choose(K::SHAPES, conv, Self::NR);
-        let bands = Bands::new(conv, conv.in_c, size_of::<f32>(), BAND_BYTES).align_to(shape.pixels);
+        let bands = Bands::new(conv, conv.in_c, size_of::<f32>(), BAND_BYTES);
         // A band's padded copy is made again for each range of channels: it must be small beside the weights.
         let fewer = conv.padding == [0, 0] || conv.weight_len() > 8 * conv.in_len();
         let bands = if fewer { bands.fewer_for_weights(BAND_BYTES / size_of::<f32>()) } else { bands };
+        let shape = K::shape(conv, bands.pixels());
+        let bands = bands.align_to(shape.pixels);
         let panels = Panels::new(conv, bands.padded_w(), [K::NR, 1], shape.blocks);
         Self {
             weights: panels.pack(conv, weights),

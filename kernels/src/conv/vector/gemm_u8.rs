@@ -6,9 +6,11 @@
 
 use std::marker::PhantomData;
 
-use super::{Activation8, Bands, EpilogueU8, Panel, Panels, Tile, TileShape, scratch_as, scratch_bytes};
+use super::{Activation8, Bands, EpilogueU8, Panel, Panels, Tile, TileShape, Tiles, scratch_as, scratch_bytes};
 use crate::conv::{Conv2d, PackedU8};
 use crate::shared::SharedMut;
+#[cfg(target_arch = "x86_64")]
+use crate::x86::Scaling;
 use crate::{AlignedBuf, Requantize, Team};
 
 /// What an instruction set adds to [`GemmU8`].
@@ -24,28 +26,39 @@ pub(crate) trait GemmU8Kernel: Send + Sync + Sized + 'static {
     /// Bytes of converted input that a task should stay near.
     const BAND_BYTES: usize;
 
+    /// Blocks of a panel and most pixels of a tile for a layer in bands of `band` pixels.
+    fn shape(conv: &Conv2d, band: usize) -> TileShape {
+        let _ = band;
+        TileShape::choose(Self::SHAPES, conv, Self::NR)
+    }
+
     /// [`GemmU8::task_body`] in a function that has the instruction set.
     ///
     /// # Safety
     /// The CPU has the instruction set. No two tasks of one run with the same number.
     unsafe fn task(gemm: &GemmU8<Self>, task: usize, input: &[u8], rows: &SharedMut<Self::X>, out: &SharedMut<u8>);
 
-    /// The outputs of a tile and panel.
+    /// The outputs of a panel and all tiles of a band.
     ///
     /// # Safety
-    /// The CPU has the instruction set; `rows` are those of the tile's band; no other task has the tile and panel.
-    unsafe fn tile(gemm: &GemmU8<Self>, rows: &[Self::X], tile: &Tile, panel: &Panel, out: &SharedMut<u8>);
+    /// The CPU has the instruction set; `rows` are those of the band; no other task has the band and panel.
+    unsafe fn panel(gemm: &GemmU8<Self>, rows: &[Self::X], band: usize, panel: &Panel, out: &SharedMut<u8>);
 }
 
 /// A convolution packed for the kernel `K`.
 pub(crate) struct GemmU8<K: GemmU8Kernel> {
-    bands: Bands,
+    pub(crate) bands: Bands,
     pub(crate) panels: Panels,
     /// As [`Panels::pack`] lays them.
     weights: AlignedBuf<i8>,
     /// Its bias holds the correction for the activations' offset.
     pub(crate) epilogue: EpilogueU8,
     padding: K::X,
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) scaling: Scaling,
+    /// Where the windows of a band's pixels start in its rows.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) windows: Vec<u32>,
     /// Most pixels of a tile, chosen for this layer.
     pixels: usize,
     /// Ranges of panels that tasks of one band share out.
@@ -60,11 +73,15 @@ impl<K: GemmU8Kernel> GemmU8<K> {
     pub(crate) const NR: usize = K::NR;
 
     pub(crate) fn new(conv: &Conv2d, weights: &[i8], mut requantize: Requantize) -> Self {
-        let shape = TileShape::choose(K::SHAPES, conv, Self::NR);
-        let bands = Bands::new(conv, conv.in_c, size_of::<K::X>(), K::BAND_BYTES).align_to(shape.pixels);
+        let bands = Bands::new(conv, conv.in_c, size_of::<K::X>(), K::BAND_BYTES);
+        let filled = (conv.kernel[1] * conv.group_in()) % K::KR != 0;
+        let in_place = K::X::unconverted(&[]).is_some() && conv.padding == [0, 0] && !filled;
+        // A band's copy is made again for each range of channels: it must be small beside the weights.
+        let fewer = in_place || conv.weight_len() > 8 * conv.in_len();
+        let bands = if fewer { bands.fewer_for_weights(K::BAND_BYTES) } else { bands };
+        let shape = K::shape(conv, bands.pixels());
+        let bands = bands.align_to(shape.pixels);
         let panels = Panels::new(conv, bands.padded_w(), [K::NR, K::KR], shape.blocks);
-        let in_place = K::X::unconverted(&[]).is_some() && conv.padding == [0, 0] && !panels.filled(conv);
-        let bands = if in_place { bands.fewer_for_weights(K::BAND_BYTES) } else { bands };
         // A window's last run may be filled up to a group.
         let rows_len = if in_place { 0 } else { (bands.padded_len() + K::KR).next_multiple_of(64) };
         for (bias, sum) in requantize.bias_i32.iter_mut().zip(conv.weight_sums(weights)) {
@@ -74,6 +91,10 @@ impl<K: GemmU8Kernel> GemmU8<K> {
             weights: panels.pack(conv, weights),
             epilogue: EpilogueU8::new(&requantize, |v| panels.constants(v), |v| panels.constants(v)),
             padding: K::X::from_u8(requantize.x_zero_point),
+            #[cfg(target_arch = "x86_64")]
+            scaling: Scaling::new(&requantize, conv.terms()),
+            #[cfg(target_arch = "x86_64")]
+            windows: bands.windows(),
             pixels: shape.pixels,
             splits: bands.splits(panels.count()),
             rows_len,
@@ -106,14 +127,18 @@ impl<K: GemmU8Kernel> GemmU8<K> {
         let count = self.panels.count();
         for index in split * count / self.splits..(split + 1) * count / self.splits {
             let panel = self.panels.panel(index);
-            for tile in self.bands.tiles(band, self.pixels) {
-                // SAFETY: `rows` are those of this band, and tasks differ in their band or their panels.
-                unsafe { K::tile(self, rows, &tile, &panel, out) };
-            }
+            // SAFETY: `rows` are those of this band, and tasks differ in their band or their panels.
+            unsafe { K::panel(self, rows, band, &panel, out) };
         }
     }
 
-    /// A panel's weights, block after block: `NR * KR` bytes for each of the `run_len / KR` groups of each run.
+    /// The tiles of a band.
+    #[inline(always)]
+    pub(crate) fn tiles(&self, band: usize) -> Tiles {
+        self.bands.tiles(band, self.pixels)
+    }
+
+    /// A panel's weights: `NR * KR` bytes a block for each of the `run_len / KR` groups of each run.
     #[inline(always)]
     pub(crate) fn weights(&self, panel: &Panel) -> &[i8] {
         &self.weights[panel.weights..][..panel.blocks * self.panels.block_len()]
@@ -192,11 +217,11 @@ mod tests {
             unsafe { gemm.task_body(task, input, rows, out) }
         }
 
-        unsafe fn tile(gemm: &GemmU8<Self>, rows: &[u8], tile: &Tile, panel: &Panel, out: &SharedMut<u8>) {
+        unsafe fn panel(gemm: &GemmU8<Self>, rows: &[u8], band: usize, panel: &Panel, out: &SharedMut<u8>) {
             let (run_len, weights) = (gemm.panels.run_len, gemm.weights(panel));
-            for pixel in 0..tile.len {
+            for (tile, pixel) in gemm.tiles(band).flat_map(|tile| (0..tile.len).map(move |pixel| (tile, pixel))) {
                 // SAFETY: the caller's promise; each pixel's part is used once.
-                let out = unsafe { gemm.out_part(out, tile, pixel, panel) };
+                let out = unsafe { gemm.out_part(out, &tile, pixel, panel) };
                 for (n, out) in out.iter_mut().enumerate() {
                     let mut sum = gemm.epilogue.bias_i32[panel.constants + n];
                     for (index, run) in gemm.panels.runs.iter().enumerate() {

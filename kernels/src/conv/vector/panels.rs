@@ -108,19 +108,22 @@ impl Panels {
         self.runs.last().map_or(0, |run| run + self.run_len)
     }
 
-    /// Packs OIHW weights as `[block][run][run_len / kr][nr][kr]`, zeros where there is no weight.
+    /// Packs OIHW weights as `[panel][run][run_len / kr][block of the panel][nr][kr]`, zeros where there is no weight: in the order in
+    /// which a tile reads them.
     pub(crate) fn pack<T: Element>(&self, conv: &Conv2d, oihw: &[T]) -> AlignedBuf<T> {
         let mut packed = AlignedBuf::new(self.groups * self.group_blocks() * self.block_len());
         let taps = conv.kernel[0] * conv.kernel[1];
         let taps_a_run = taps / self.runs.len();
-        for block in self.all_blocks() {
-            let out = &mut packed[block.weights..][..self.block_len()];
+        for panel in (0..self.count()).map(|index| self.panel(index)) {
+            let out = &mut packed[panel.weights..][..panel.blocks * self.block_len()];
+            // Elements of one step of all blocks.
+            let step = panel.blocks * self.nr * self.kr;
             for run in 0..self.runs.len() {
                 for k in 0..taps_a_run * self.group_in {
                     let (tap, i) = (run * taps_a_run + k / self.group_in, k % self.group_in);
-                    let row = (run * self.run_len + k / self.kr * self.kr) * self.nr + k % self.kr;
-                    for n in 0..block.len {
-                        let o = block.channel + n;
+                    let row = (run * self.run_len + k) / self.kr * step + k % self.kr;
+                    for n in 0..panel.len {
+                        let o = panel.channel + n;
                         out[row + n * self.kr] = oihw[(o * self.group_in + i) * taps + tap];
                     }
                 }
@@ -151,6 +154,13 @@ mod tests {
         let packed = panels.pack(&conv, &[1_i8, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(&*packed, [1, 2, 4, 5, 3, 0, 6, 0, 7, 8, 0, 0, 9, 0, 0, 0]);
         assert_eq!(&*panels.constants(&[1, 2, 3]), [1, 2, 3, 0]);
+    }
+
+    #[test]
+    fn blocks_of_a_panel_take_turns() {
+        let conv = Conv2d::linear(3, 3);
+        let packed = Panels::new(&conv, 1, [2, 2], 2).pack(&conv, &[1_i8, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(&*packed, [1, 2, 4, 5, 7, 8, 0, 0, 3, 0, 6, 0, 9, 0, 0, 0]);
     }
 
     #[test]

@@ -87,6 +87,11 @@ impl Bands {
         self
     }
 
+    /// Output pixels of the largest band; of all bands, where a row is one pixel, since their size then follows the tile's.
+    pub(crate) fn pixels(&self) -> usize {
+        if self.conv.out_w() == 1 { self.conv.out_h() } else { self.rows.min(self.conv.out_h()) * self.conv.out_w() }
+    }
+
     /// Number of bands.
     pub(crate) fn count(&self) -> usize {
         self.conv.out_h().div_ceil(self.rows)

@@ -70,13 +70,15 @@ impl GemmU8Kernel for Avx2 {
 
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    unsafe fn tile(gemm: &GemmU8<Self>, rows: &[i16], tile: &Tile, panel: &Panel, out: &SharedMut<u8>) {
-        by_pixels!(outputs(gemm, rows, tile, panel, out), [1 2 3 4 5], 2 or 1)
+    unsafe fn panel(gemm: &GemmU8<Self>, rows: &[i16], band: usize, panel: &Panel, out: &SharedMut<u8>) {
+        for tile in gemm.tiles(band) {
+            by_pixels!(outputs(gemm, rows, &tile, panel, out), [1 2 3 4 5], 2 or 1)
+        }
     }
 }
 
 /// # Safety
-/// As [`GemmU8Kernel::tile`]; the tile has `MR` pixels.
+/// As [`GemmU8Kernel::panel`]; the tile is one of the band and has `MR` pixels.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 unsafe fn outputs<const MR: usize, const NV: usize>(

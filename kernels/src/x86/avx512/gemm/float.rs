@@ -1,0 +1,141 @@
+//! f32: one product a lane and step.
+
+use std::arch::x86_64::*;
+
+use super::super::super::epilogue::activate as activate_half;
+use super::super::epilogue::{LANES, activate};
+use super::strip::{MAX_BLOCKS, MAX_PIXELS, Strip, choose};
+use super::{by_shape, each_pixel, gemm_sums};
+use crate::Isa;
+use crate::conv::vector::{GemmF32, GemmF32Kernel, Panel, TileShape};
+use crate::conv::{Activation, Conv2d, F32Kernel, KernelInfo, KernelOp};
+use crate::shared::SharedMut;
+
+pub(crate) static GEMM_F32: F32Kernel = F32Kernel {
+    info: KernelInfo {
+        name: "f32-gemm-6x64-avx512",
+        op: KernelOp::ConvF32,
+        isa: Isa::Avx512,
+        mr: 6,
+        nr: 4 * LANES,
+        kr: 1,
+        serves: "dense, pointwise and grouped convolutions, linear layers; other tiles from 12x16 to 4x96 where they fit better",
+        accepts: |_| true,
+    },
+    pack: |conv, weights, bias, activation| Box::new(GemmF32::<Avx512>::new(conv, weights, bias, activation)),
+};
+
+struct Avx512;
+
+impl GemmF32Kernel for Avx512 {
+    const MR: usize = MAX_PIXELS;
+    const NR: usize = LANES;
+
+    fn shape(conv: &Conv2d, band: usize) -> TileShape {
+        choose(conv, band, conv.terms())
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    unsafe fn task(gemm: &GemmF32<Self>, task: usize, input: &[f32], rows: &SharedMut<f32>, out: &SharedMut<f32>) {
+        // SAFETY: the caller's promise.
+        unsafe { gemm.task_body(task, input, rows, out) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[inline]
+    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: usize, panel: &Panel, out: &SharedMut<f32>) {
+        let (bands, windows, panels) = (&gemm.bands, &gemm.windows, &gemm.panels);
+        let strip = Strip::new(bands, windows, panels, band, panel, rows, gemm.weights(panel), out);
+        let bias = &gemm.bias[panel.constants..][..panel.blocks * LANES];
+        // SAFETY: a strip of this shape, whose outputs no other task has; constants of as many blocks.
+        by_shape!(strip, |MR, NB, H| unsafe { outputs::<MR, NB, H>(&strip, bias, gemm.activation) })
+    }
+}
+
+/// The outputs of a strip. Not inlined: the many shapes would make one function of `panel`.
+///
+/// # Safety
+/// The strip's tiles have `MR` pixels, `NB` blocks and `H` half blocks; `bias` has as many blocks; no other task has the strip's outputs.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+#[inline(never)]
+unsafe fn outputs<const MR: usize, const NB: usize, const H: usize>(
+    strip: &Strip<f32, f32, f32>,
+    bias: &[f32],
+    activation: Activation,
+) {
+    // SAFETY: as many blocks; the loads need no alignment.
+    let start: [__m512; NB] = std::array::from_fn(|b| unsafe { _mm512_loadu_ps(bias.as_ptr().add(b * LANES)) });
+    // SAFETY: as above.
+    let half_start: [__m256; H] = std::array::from_fn(|_| unsafe { _mm256_loadu_ps(bias.as_ptr().add(NB * LANES)) });
+    for first in strip.tiles::<MR>() {
+        // SAFETY: a tile's pixels.
+        let pixels = unsafe { strip.windows::<MR>(first) };
+        // SAFETY: the caller's promise.
+        let (sums, half_sums) = unsafe { sums::<MR, NB, H, f32>(strip, pixels, start, half_start) };
+        let out = strip.out.wrapping_add(first * strip.out_c);
+        // The activation is chosen outside of the loops: inside, the sums would be kept in memory.
+        macro_rules! store {
+            ($activation:expr) => {
+                // SAFETY: the outputs of this tile.
+                unsafe { store(strip, $activation, out, sums, half_sums) }
+            };
+        }
+        match activation {
+            Activation::None => store!(Activation::None),
+            Activation::Relu => store!(Activation::Relu),
+            Activation::Relu6 => store!(Activation::Relu6),
+            Activation::Hardswish => store!(Activation::Hardswish),
+        }
+    }
+}
+
+/// Stores a tile's outputs from `out` on.
+///
+/// # Safety
+/// As [`outputs`]; `out` is the first of the tile's outputs.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+#[inline]
+unsafe fn store<const MR: usize, const NB: usize, const H: usize>(
+    strip: &Strip<f32, f32, f32>,
+    activation: Activation,
+    out: *mut f32,
+    sums: [[__m512; NB]; MR],
+    half_sums: [[__m256; H]; MR],
+) {
+    let whole = strip.channels == NB * LANES + H * (LANES / 2);
+    let mut row = [0.0_f32; MAX_BLOCKS * LANES];
+    each_pixel!(MR, |pixel| {
+        let out = out.wrapping_add(pixel * strip.out_c);
+        let to = if whole { out } else { row.as_mut_ptr() };
+        // SAFETY: the channels of this pixel, which are so many; or a row of `MAX_BLOCKS` blocks.
+        unsafe {
+            for (b, &sum) in sums[pixel].iter().enumerate() {
+                _mm512_storeu_ps(to.add(b * LANES), activate(activation, sum));
+            }
+            for &sum in &half_sums[pixel] {
+                _mm256_storeu_ps(to.add(NB * LANES), activate_half(activation, sum));
+            }
+            if !whole {
+                std::ptr::copy_nonoverlapping(row.as_ptr(), out, strip.channels);
+            }
+        }
+    });
+}
+
+gemm_sums!(
+    "avx512f,avx512bw,avx512vl,avx512dq",
+    f32,
+    f32,
+    __m512,
+    __m256,
+    1,
+    // SAFETY: 16 weights, as `gemm_sums` says; the load needs no alignment.
+    |weight| unsafe { _mm512_loadu_ps(weight) },
+    // SAFETY: as above.
+    |weight| unsafe { _mm256_loadu_ps(weight) },
+    // SAFETY: an element of a window, as `gemm_sums` says.
+    |at| _mm512_set1_ps(unsafe { *at }),
+    |x| _mm512_castps512_ps256(x),
+    |sum, x, w| _mm512_fmadd_ps(x, w, sum),
+    |sum, x, w| _mm256_fmadd_ps(x, w, sum)
+);

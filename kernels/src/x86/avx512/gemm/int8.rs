@@ -1,0 +1,331 @@
+//! int8: bytes by `vpdpbusd`, or factors widened to i16 by `vpmaddwd`; and their epilogue.
+
+use std::arch::x86_64::*;
+
+use super::super::super::epilogue::Scaling;
+use super::super::epilogue::LANES;
+use super::strip::{MAX_BLOCKS, MAX_PIXELS, Strip, choose};
+use super::{by_shape, each_pixel, gemm_sums};
+use crate::Isa;
+use crate::conv::vector::{EpilogueU8, GemmU8, GemmU8Kernel, Panel, TileShape};
+use crate::conv::{Conv2d, KernelInfo, KernelOp, U8Kernel};
+use crate::shared::SharedMut;
+
+/// [`Scaling`] as constants.
+const MULTIPLIER: u8 = Scaling::Multiplier as u8;
+const BIAS: u8 = Scaling::Bias as u8;
+const CLAMP: u8 = Scaling::Clamp as u8;
+
+/// Defines an int8 kernel by the arguments of `gemm_sums`.
+macro_rules! gemm_u8 {
+    ($kernel:ident, $features:literal, $x:ty, $kr:expr, $($step:tt)*) => {
+        impl GemmU8Kernel for $kernel {
+            type X = $x;
+            const MR: usize = MAX_PIXELS;
+            const NR: usize = LANES;
+            const KR: usize = $kr;
+            /// A part of a second-level cache of 1 MB or more.
+            const BAND_BYTES: usize = 192 << 10;
+
+            fn shape(conv: &Conv2d, band: usize) -> TileShape {
+                choose(conv, band, conv.terms().div_ceil($kr))
+            }
+
+            #[target_feature(enable = $features)]
+            unsafe fn task(gemm: &GemmU8<Self>, task: usize, input: &[u8], rows: &SharedMut<$x>, out: &SharedMut<u8>) {
+                // SAFETY: the caller's promise.
+                unsafe { gemm.task_body(task, input, rows, out) }
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn panel(gemm: &GemmU8<Self>, rows: &[$x], band: usize, panel: &Panel, out: &SharedMut<u8>) {
+                let (bands, windows, panels) = (&gemm.bands, &gemm.windows, &gemm.panels);
+                let mut strip = Strip::new(bands, windows, panels, band, panel, rows, gemm.weights(panel), out);
+                let constants = Constants::new(&gemm.epilogue, panel);
+                // SAFETY: a strip of this shape, whose outputs no other task has, and constants of as many blocks.
+                match gemm.scaling {
+                    Scaling::Multiplier => by_shape!(strip, |MR, NB, H| unsafe { outputs::<MR, NB, H, MULTIPLIER>(&strip, &constants) }),
+                    Scaling::Bias => by_shape!(strip, |MR, NB, H| unsafe { outputs::<MR, NB, H, BIAS>(&strip, &constants) }),
+                    Scaling::Clamp => {
+                        // No network's constants are so large: exact, but not fast.
+                        strip.pixels = 1;
+                        by_shape!(strip, |_MR, NB, H| unsafe { outputs::<1, NB, H, CLAMP>(&strip, &constants) })
+                    }
+                }
+            }
+        }
+
+        /// The outputs of a strip. Not inlined: the many shapes would make one function of `panel`.
+        ///
+        /// # Safety
+        /// The strip's tiles have `MR` pixels, `NB` blocks and `H` half blocks; there are constants of as many blocks; no other task has the
+        /// strip's outputs.
+        #[target_feature(enable = $features)]
+        #[inline(never)]
+        unsafe fn outputs<const MR: usize, const NB: usize, const H: usize, const S: u8>(
+            strip: &Strip<$x, i8, u8>,
+            constants: &Constants,
+        ) {
+            // SAFETY: there are constants of so many blocks; the loads need no alignment.
+            let start: [__m512i; NB] =
+                std::array::from_fn(|b| unsafe { _mm512_loadu_si512(constants.bias_i32.add(b * LANES).cast()) });
+            // SAFETY: as above.
+            let half_start: [__m256i; H] =
+                std::array::from_fn(|_| unsafe { _mm256_loadu_si256(constants.bias_i32.add(NB * LANES).cast()) });
+            for first in strip.tiles::<MR>() {
+                // SAFETY: a tile's pixels, the strip's runs, constants and outputs.
+                unsafe {
+                    let pixels = strip.windows::<MR>(first);
+                    let (sums, half_sums) = sums::<MR, NB, H, u8>(strip, pixels, start, half_start);
+                    let tile = Sums::<MR, NB, H> { whole: sums, half: half_sums };
+                    tile.store::<$x, S>(strip, constants, strip.out.wrapping_add(first * strip.out_c));
+                }
+            }
+        }
+
+        gemm_sums!($features, $x, i8, __m512i, __m256i, $kr, $($step)*);
+    };
+}
+
+pub(crate) static GEMM_U8_VNNI: U8Kernel = U8Kernel {
+    info: KernelInfo {
+        name: "u8s8-gemm-6x64-avx512vnni",
+        op: KernelOp::ConvU8,
+        isa: Isa::Avx512Vnni,
+        mr: 6,
+        nr: 4 * LANES,
+        kr: 4,
+        serves: "dense, pointwise and grouped convolutions, linear layers; other tiles from 12x16 to 4x96 where they fit better",
+        accepts: |_| true,
+    },
+    pack: |conv, weights, requantize| Box::new(GemmU8::<vnni::Avx512Vnni>::new(conv, weights, requantize)),
+};
+
+/// int8 by `vpdpbusd`, on the activations as they are.
+mod vnni {
+    use super::*;
+
+    pub(super) struct Avx512Vnni;
+
+    gemm_u8!(
+        Avx512Vnni,
+        "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni",
+        u8,
+        4,
+        // SAFETY: 64 bytes of weights, as `gemm_sums` says; the load needs no alignment.
+        |weight| unsafe { _mm512_loadu_si512(weight.cast()) },
+        // SAFETY: as above, 32 bytes.
+        |weight| unsafe { _mm256_loadu_si256(weight.cast()) },
+        // SAFETY: four bytes of a window, as `gemm_sums` says; the read needs no alignment.
+        |at| _mm512_set1_epi32(unsafe { at.cast::<i32>().read_unaligned() }),
+        |x| _mm512_castsi512_si256(x),
+        |sum, x, w| _mm512_dpbusd_epi32(sum, x, w),
+        |sum, x, w| _mm256_dpbusd_epi32(sum, x, w)
+    );
+}
+
+pub(crate) static GEMM_U8: U8Kernel = U8Kernel {
+    info: KernelInfo {
+        name: "u8s8-gemm-6x64-avx512",
+        op: KernelOp::ConvU8,
+        isa: Isa::Avx512,
+        mr: 6,
+        nr: 4 * LANES,
+        kr: 2,
+        serves: "dense, pointwise and grouped convolutions, linear layers; other tiles from 12x16 to 4x96 where they fit better",
+        accepts: |_| true,
+    },
+    pack: |conv, weights, requantize| Box::new(GemmU8::<widening::Avx512>::new(conv, weights, requantize)),
+};
+
+/// int8 by `vpmaddwd`, on activations and weights widened to i16.
+mod widening {
+    use super::*;
+
+    pub(super) struct Avx512;
+
+    gemm_u8!(
+        Avx512,
+        "avx512f,avx512bw,avx512vl,avx512dq",
+        i16,
+        2,
+        // SAFETY: 32 bytes of weights, as `gemm_sums` says; the load needs no alignment.
+        |weight| _mm512_cvtepi8_epi16(unsafe { _mm256_loadu_si256(weight.cast()) }),
+        // SAFETY: as above, 16 bytes.
+        |weight| _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(weight.cast()) }),
+        // SAFETY: two activations of a window, as `gemm_sums` says; the read needs no alignment.
+        |at| _mm512_set1_epi32(unsafe { at.cast::<i32>().read_unaligned() }),
+        |x| _mm512_castsi512_si256(x),
+        |sum, x, w| _mm512_add_epi32(sum, _mm512_madd_epi16(x, w)),
+        |sum, x, w| _mm256_add_epi32(sum, _mm256_madd_epi16(x, w))
+    );
+}
+
+/// The epilogue's constants of a panel.
+struct Constants {
+    bias_i32: *const i32,
+    bias_f32: *const f32,
+    multiplier: *const f32,
+    bias_scale: f32,
+    high: f32,
+    zero_point: i16,
+    low: u8,
+}
+
+impl Constants {
+    /// `LANES` a block.
+    ///
+    /// # Panics
+    /// If they are out of range.
+    #[inline(always)]
+    fn new(epilogue: &EpilogueU8, panel: &Panel) -> Self {
+        let range = panel.constants..panel.constants + panel.blocks * LANES;
+        Self {
+            bias_i32: epilogue.bias_i32[range.clone()].as_ptr(),
+            bias_f32: epilogue.bias_f32[range.clone()].as_ptr(),
+            multiplier: epilogue.multiplier[range].as_ptr(),
+            bias_scale: epilogue.bias_scale,
+            high: 255.0 - f32::from(epilogue.zero_point),
+            zero_point: i16::from(epilogue.zero_point),
+            low: epilogue.low,
+        }
+    }
+
+    /// Sums as integers, scaled; without the steps that [`Scaling`] `S` says have no effect. As `scaled` of the AVX2 kernels.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn scaled<const S: u8>(&self, sums: __m512i, bias: __m512, multiplier: __m512) -> __m512i {
+        let mut x = _mm512_cvtepi32_ps(sums);
+        if S != MULTIPLIER {
+            x = _mm512_fmadd_ps(bias, _mm512_set1_ps(self.bias_scale), x);
+        }
+        x = _mm512_mul_ps(x, multiplier);
+        if S == CLAMP {
+            x = _mm512_min_ps(x, _mm512_set1_ps(self.high));
+        }
+        _mm512_cvtps_epi32(x)
+    }
+}
+
+/// A tile's sums.
+struct Sums<const MR: usize, const NB: usize, const H: usize> {
+    whole: [[__m512i; NB]; MR],
+    half: [[__m256i; H]; MR],
+}
+
+impl<const MR: usize, const NB: usize, const H: usize> Sums<MR, NB, H> {
+    /// Vectors of sums: those of whole blocks, pixel after pixel, then those of half blocks, two pixels in each.
+    const WHOLE: usize = MR * NB;
+    const ALL: usize = MR * NB + H * MR.div_ceil(2);
+
+    /// The epilogue of a tile, whose outputs start at `out`.
+    ///
+    /// # Safety
+    /// `out` is the first of the tile's outputs, of the strip's channels; there are constants of `NB + H` blocks.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[inline]
+    unsafe fn store<X, const S: u8>(&self, strip: &Strip<X, i8, u8>, constants: &Constants, out: *mut u8) {
+        // SAFETY: the caller's promise; the buffer has rows of whole blocks.
+        unsafe {
+            if strip.channels == NB * LANES + H * (LANES / 2) {
+                self.store_whole::<S>(constants, out, strip.out_c);
+            } else {
+                let mut rows = [[0_u8; MAX_BLOCKS * LANES]; MAX_PIXELS];
+                self.store_whole::<S>(constants, rows.as_mut_ptr().cast(), MAX_BLOCKS * LANES);
+                for (pixel, row) in rows[..MR].iter().enumerate() {
+                    std::ptr::copy_nonoverlapping(row.as_ptr(), out.add(pixel * strip.out_c), strip.channels);
+                }
+            }
+        }
+    }
+
+    /// The epilogue of a tile with all its blocks' channels, pixels `step` apart: four vectors of sums at a time become 64 bytes.
+    ///
+    /// # Safety
+    /// There are `MR` such pixels at `out`, and constants of `NB + H` blocks.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[inline]
+    unsafe fn store_whole<const S: u8>(&self, constants: &Constants, out: *mut u8, step: usize) {
+        each_pixel!(Self::ALL.div_ceil(4), |group| {
+            let first = 4 * group;
+            // SAFETY: the caller's promise; vectors beyond the last repeat it, and are not stored.
+            unsafe {
+                let scaled = |v: usize| self.scaled::<S>(constants, v.min(Self::ALL - 1));
+                let zero_point = _mm512_set1_epi16(constants.zero_point);
+                let ab = _mm512_adds_epi16(_mm512_packs_epi32(scaled(first), scaled(first + 1)), zero_point);
+                let cd = _mm512_adds_epi16(_mm512_packs_epi32(scaled(first + 2), scaled(first + 3)), zero_point);
+                // Packing works on 128-bit parts: part p has the p-th four outputs of each vector.
+                let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+                let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd));
+                let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(constants.low as i8));
+                self.store_group(bytes, first, out, step);
+            }
+        });
+    }
+
+    /// A vector of sums as integers: of a block, or of two pixels' half blocks. Saturates as the AVX2 kernels do.
+    ///
+    /// # Safety
+    /// As [`Sums::store_whole`]; `v` is below `ALL`.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[inline]
+    unsafe fn scaled<const S: u8>(&self, constants: &Constants, v: usize) -> __m512i {
+        // SAFETY: constants of `NB + H` blocks; the loads need no alignment.
+        unsafe {
+            if v < Self::WHOLE {
+                let (pixel, block) = (v / NB.max(1), v % NB.max(1));
+                let bias = _mm512_loadu_ps(constants.bias_f32.add(block * LANES));
+                let multiplier = _mm512_loadu_ps(constants.multiplier.add(block * LANES));
+                constants.scaled::<S>(self.whole[pixel][block], bias, multiplier)
+            } else {
+                let pixel = 2 * (v - Self::WHOLE);
+                let half =
+                    |pixel: usize| self.half[pixel.min(MR - 1)].first().copied().unwrap_or(_mm256_setzero_si256());
+                let sums = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(half(pixel)), half(pixel + 1));
+                let bias = _mm512_broadcast_f32x8(_mm256_loadu_ps(constants.bias_f32.add(NB * LANES)));
+                let multiplier = _mm512_broadcast_f32x8(_mm256_loadu_ps(constants.multiplier.add(NB * LANES)));
+                constants.scaled::<S>(sums, bias, multiplier)
+            }
+        }
+    }
+
+    /// Stores the outputs of the four vectors from `first` on, 16 bytes each: neighbours of one pixel together.
+    ///
+    /// # Safety
+    /// As [`Sums::store_whole`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[inline]
+    unsafe fn store_group(&self, bytes: __m512i, first: usize, out: *mut u8, step: usize) {
+        let nb = NB.max(1);
+        // Whether both are vectors of blocks of one pixel.
+        let together = |a: usize, b: usize| b < Self::WHOLE && a / nb == b / nb;
+        let at = |v: usize| out.wrapping_add(v / nb * step + v % nb * LANES);
+        // SAFETY: outputs of the tile's pixels, each within its blocks.
+        unsafe {
+            if together(first, first + 3) {
+                return _mm512_storeu_si512(at(first).cast(), bytes);
+            }
+            let halves = [_mm512_castsi512_si256(bytes), _mm512_extracti64x4_epi64::<1>(bytes)];
+            for (index, half) in halves.into_iter().enumerate() {
+                let v = first + 2 * index;
+                if together(v, v + 1) {
+                    _mm256_storeu_si256(at(v).cast(), half);
+                    continue;
+                }
+                for (v, part) in [(v, _mm256_castsi256_si128(half)), (v + 1, _mm256_extracti128_si256::<1>(half))] {
+                    if v < Self::WHOLE {
+                        _mm_storeu_si128(at(v).cast(), part);
+                    } else if v < Self::ALL {
+                        let pixel = 2 * (v - Self::WHOLE);
+                        _mm_storel_epi64(out.wrapping_add(pixel * step + NB * LANES).cast(), part);
+                        if pixel + 1 < MR {
+                            let high = _mm_castsi128_pd(part);
+                            _mm_storeh_pd(out.wrapping_add((pixel + 1) * step + NB * LANES).cast(), high);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Which tiles a layer's outputs are cut into, and what the tiles of a band and panel share.
+
+use std::ops::Range;
+
+use super::super::epilogue::LANES;
+use crate::conv::Conv2d;
+use crate::conv::vector::{Bands, Panel, Panels, TileShape};
+use crate::shared::SharedMut;
+
+/// Most pixels of a tile, and blocks of a panel.
+pub(super) const MAX_PIXELS: usize = 12;
+pub(super) const MAX_BLOCKS: usize = 6;
+
+/// Pixels of tiles by their number of blocks: sums, weights of one step and broadcast activations fit 32 registers. Of two, the one
+/// that leaves less of the last tile unused; rows of the networks' maps are often multiples of 7.
+const PIXELS: [&[usize]; MAX_BLOCKS] = [&[12, 7], &[10, 7], &[8, 7], &[6], &[5], &[4]];
+
+/// How many pixels a tile has that computes `blocks` blocks (half ones too) of `pixels` pixels of a band.
+///
+/// A band's last tile is as large as the others and computes some pixels twice; where there are fewer pixels than a tile has, tiles are
+/// of one pixel.
+pub(super) fn pixels(blocks: usize, pixels: usize) -> usize {
+    let fitting = PIXELS[blocks - 1].iter().filter(|&&tile| tile <= pixels);
+    fitting.min_by_key(|&&tile| (pixels.div_ceil(tile) * tile, usize::MAX - tile)).copied().unwrap_or(1)
+}
+
+/// The blocks of a panel that make the outputs of `conv` cheapest, in bands of about `band` pixels; with the pixels of a tile of such a panel.
+///
+/// Half cycles of a model: a multiplication of 512 bits a cycle, a load of a vector a cycle, two broadcasts a cycle, at least the four cycles that a sum
+/// waits for itself, and some for each tile.
+pub(super) fn choose(conv: &Conv2d, band: usize, steps: usize) -> TileShape {
+    let total = conv.group_out().div_ceil(LANES);
+    let cost = |&blocks: &usize| -> usize {
+        let panels = total.div_ceil(blocks);
+        (0..panels)
+            .map(|index| {
+                let (first, end) = (index * total / panels, (index + 1) * total / panels);
+                let half_channels = (conv.group_out() - first * LANES).min((end - first) * LANES).div_ceil(LANES / 2);
+                let tile = pixels(end - first, band);
+                let step = (tile * half_channels).max(half_channels + tile).max(8);
+                band.div_ceil(tile) * (steps * step + 40)
+            })
+            .sum()
+    };
+    let blocks = (1..=MAX_BLOCKS.min(total)).rev().min_by_key(cost).unwrap_or(1);
+    TileShape { blocks, pixels: pixels(blocks, band) }
+}
+
+/// The tiles of a band and panel.
+pub(super) struct Strip<'a, X, W, O> {
+    /// The band's rows from the panel's first input channel on.
+    pub(super) rows: *const X,
+    /// Where the window of each pixel starts in them.
+    pub(super) windows: &'a [u32],
+    /// Pixels, whole blocks and half blocks of a tile.
+    pub(super) pixels: usize,
+    pub(super) blocks: usize,
+    pub(super) half: usize,
+    /// Where runs start in a window, and their length.
+    pub(super) runs: &'a [usize],
+    pub(super) run_len: usize,
+    /// The panel's, as [`Panels::pack`] lays them.
+    pub(super) weights: *const W,
+    /// The first pixel's outputs, how many of the panel's channels there are, and elements from one pixel to the next.
+    pub(super) out: *mut O,
+    pub(super) channels: usize,
+    pub(super) out_c: usize,
+}
+
+impl<'a, X, W, O> Strip<'a, X, W, O> {
+    /// The strip of a band, whose padded rows (or input) are `rows`, and a panel with its weights.
+    ///
+    /// # Panics
+    /// If a window or an output lies outside.
+    #[inline(always)]
+    pub(super) fn new(
+        bands: &Bands,
+        windows: &'a [u32],
+        panels: &'a Panels,
+        band: usize,
+        panel: &Panel,
+        rows: &[X],
+        weights: &[W],
+        out: &SharedMut<O>,
+    ) -> Self {
+        let (out_rows, w, out_c): (Range<usize>, _, _) = (bands.out_rows(band), bands.conv.out_w(), bands.conv.out_c);
+        let windows = &windows[..out_rows.len() * w];
+        // The last window is the furthest: what tiles read unchecked.
+        assert!(windows.last().is_none_or(|&last| last as usize + panel.input + panels.reach() <= rows.len()));
+        assert!(weights.len() >= panel.blocks * panels.block_len());
+        let half = usize::from((1..=LANES / 2).contains(&(panel.len % LANES)));
+        Self {
+            rows: rows[panel.input..].as_ptr(),
+            windows,
+            pixels: pixels(panel.blocks, windows.len()),
+            blocks: panel.blocks - half,
+            half,
+            runs: &panels.runs,
+            run_len: panels.run_len,
+            weights: weights.as_ptr(),
+            out: out.span(out_rows.start * w * out_c + panel.channel, (windows.len() - 1) * out_c + panel.len),
+            channels: panel.len,
+            out_c,
+        }
+    }
+
+    /// First pixels of the tiles: of `MR` pixels each, of which the last starts early enough to be whole.
+    #[inline(always)]
+    pub(super) fn tiles<const MR: usize>(&self) -> impl Iterator<Item = usize> {
+        let last = self.windows.len() - MR;
+        (0..self.windows.len().div_ceil(MR)).map(move |tile| (tile * MR).min(last))
+    }
+
+    /// Where the windows of the tile from pixel `first` on start.
+    ///
+    /// # Safety
+    /// There are `MR` pixels from there on.
+    #[inline(always)]
+    pub(super) unsafe fn windows<const MR: usize>(&self, first: usize) -> [*const X; MR] {
+        // SAFETY: the caller's promise; windows lie in the band's rows, as `new` checked.
+        std::array::from_fn(|pixel| unsafe { self.rows.add(*self.windows.get_unchecked(first + pixel) as usize) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_leave_little_unused() {
+        assert_eq!(pixels(3, 49), 7);
+        assert_eq!(pixels(3, 64), 8);
+        assert_eq!(pixels(1, 6), 1);
+        assert_eq!(pixels(4, 784), 6);
+    }
+
+    #[test]
+    fn panels_suit_the_channels() {
+        let shape = |channels: usize, pixels| choose(&Conv2d::linear(64, channels), pixels, 16);
+        assert_eq!(shape(16, 784), TileShape { blocks: 1, pixels: 12 });
+        assert_eq!(shape(512, 49), TileShape { blocks: 3, pixels: 7 });
+        assert_eq!(shape(1000, 1).pixels, 1);
+    }
+}
