@@ -3,9 +3,9 @@
 use std::arch::x86_64::*;
 
 use super::super::super::epilogue::activate as activate_half;
-use super::super::epilogue::{LANES, activate};
+use super::super::epilogue::{LANES, activate, mask};
 use super::strip::{MAX_BLOCKS, MAX_PIXELS, Strip, choose};
-use super::{by_shape, each_pixel, gemm_sums};
+use super::{by_shape, each, gemm_sums};
 use crate::Isa;
 use crate::conv::vector::{GemmF32, GemmF32Kernel, Panel, TileShape};
 use crate::conv::{Activation, Conv2d, F32Kernel, KernelInfo, KernelOp};
@@ -46,7 +46,7 @@ impl GemmF32Kernel for Avx512 {
     unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: usize, panel: &Panel, out: &SharedMut<f32>) {
         let (bands, windows, panels) = (&gemm.bands, &gemm.windows, &gemm.panels);
         let strip = Strip::new(bands, windows, panels, band, panel, rows, gemm.weights(panel), out);
-        let bias = &gemm.bias[panel.constants..][..panel.blocks * LANES];
+        let bias = gemm.bias[panel.constants..][..panel.blocks * LANES].as_ptr();
         // SAFETY: a strip of this shape, whose outputs no other task has; constants of as many blocks.
         by_shape!(strip, |MR, NB, H| unsafe { outputs::<MR, NB, H>(&strip, bias, gemm.activation) })
     }
@@ -60,14 +60,15 @@ impl GemmF32Kernel for Avx512 {
 #[inline(never)]
 unsafe fn outputs<const MR: usize, const NB: usize, const H: usize>(
     strip: &Strip<f32, f32, f32>,
-    bias: &[f32],
+    bias: *const f32,
     activation: Activation,
 ) {
-    // SAFETY: as many blocks; the loads need no alignment.
-    let start: [__m512; NB] = std::array::from_fn(|b| unsafe { _mm512_loadu_ps(bias.as_ptr().add(b * LANES)) });
-    // SAFETY: as above.
-    let half_start: [__m256; H] = std::array::from_fn(|_| unsafe { _mm256_loadu_ps(bias.as_ptr().add(NB * LANES)) });
     for first in strip.tiles::<MR>() {
+        // Read again for each tile: in registers all along they would leave too few to the sums.
+        // SAFETY: as many blocks; the loads need no alignment.
+        let start: [__m512; NB] = std::array::from_fn(|b| unsafe { _mm512_loadu_ps(bias.add(b * LANES)) });
+        // SAFETY: as above.
+        let half_start: [__m256; H] = std::array::from_fn(|_| unsafe { _mm256_loadu_ps(bias.add(NB * LANES)) });
         // SAFETY: a tile's pixels.
         let pixels = unsafe { strip.windows::<MR>(first) };
         // SAFETY: the caller's promise.
@@ -102,21 +103,28 @@ unsafe fn store<const MR: usize, const NB: usize, const H: usize>(
     sums: [[__m512; NB]; MR],
     half_sums: [[__m256; H]; MR],
 ) {
-    let whole = strip.channels == NB * LANES + H * (LANES / 2);
-    let mut row = [0.0_f32; MAX_BLOCKS * LANES];
-    each_pixel!(MR, |pixel| {
+    let whole = strip.whole();
+    // Of a panel's last block.
+    let lanes = mask(strip.channels - (NB + H - 1) * LANES);
+    each!(MR, |pixel| {
         let out = out.wrapping_add(pixel * strip.out_c);
-        let to = if whole { out } else { row.as_mut_ptr() };
-        // SAFETY: the channels of this pixel, which are so many; or a row of `MAX_BLOCKS` blocks.
+        // SAFETY: the channels of this pixel, of which there are so many; a mask selects those of the last block.
         unsafe {
-            for (b, &sum) in sums[pixel].iter().enumerate() {
-                _mm512_storeu_ps(to.add(b * LANES), activate(activation, sum));
-            }
-            for &sum in &half_sums[pixel] {
-                _mm256_storeu_ps(to.add(NB * LANES), activate_half(activation, sum));
-            }
-            if !whole {
-                std::ptr::copy_nonoverlapping(row.as_ptr(), out, strip.channels);
+            each!(NB, |b| {
+                let value = activate(activation, sums[pixel][b]);
+                if whole || b + 1 < NB + H {
+                    _mm512_storeu_ps(out.add(b * LANES), value);
+                } else {
+                    _mm512_mask_storeu_ps(out.add(b * LANES), lanes, value);
+                }
+            });
+            if H > 0 {
+                let value = activate_half(activation, half_sums[pixel][0]);
+                if whole {
+                    _mm256_storeu_ps(out.add(NB * LANES), value);
+                } else {
+                    _mm256_mask_storeu_ps(out.add(NB * LANES), lanes as __mmask8, value);
+                }
             }
         }
     });

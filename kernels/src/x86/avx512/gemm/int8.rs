@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::super::super::epilogue::Scaling;
 use super::super::epilogue::LANES;
 use super::strip::{MAX_BLOCKS, MAX_PIXELS, Strip, choose};
-use super::{by_shape, each_pixel, gemm_sums};
+use super::{by_shape, each, gemm_sums};
 use crate::Isa;
 use crate::conv::vector::{EpilogueU8, GemmU8, GemmU8Kernel, Panel, TileShape};
 use crate::conv::{Conv2d, KernelInfo, KernelOp, U8Kernel};
@@ -219,35 +219,14 @@ impl<const MR: usize, const NB: usize, const H: usize> Sums<MR, NB, H> {
     const WHOLE: usize = MR * NB;
     const ALL: usize = MR * NB + H * MR.div_ceil(2);
 
-    /// The epilogue of a tile, whose outputs start at `out`.
+    /// The epilogue of a tile, whose outputs start at `out`: four vectors of sums at a time become 64 bytes.
     ///
     /// # Safety
-    /// `out` is the first of the tile's outputs, of the strip's channels; there are constants of `NB + H` blocks.
+    /// `out` is the first of the tile's outputs; there are constants of `NB + H` blocks.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     #[inline]
     unsafe fn store<X, const S: u8>(&self, strip: &Strip<X, i8, u8>, constants: &Constants, out: *mut u8) {
-        // SAFETY: the caller's promise; the buffer has rows of whole blocks.
-        unsafe {
-            if strip.channels == NB * LANES + H * (LANES / 2) {
-                self.store_whole::<S>(constants, out, strip.out_c);
-            } else {
-                let mut rows = [[0_u8; MAX_BLOCKS * LANES]; MAX_PIXELS];
-                self.store_whole::<S>(constants, rows.as_mut_ptr().cast(), MAX_BLOCKS * LANES);
-                for (pixel, row) in rows[..MR].iter().enumerate() {
-                    std::ptr::copy_nonoverlapping(row.as_ptr(), out.add(pixel * strip.out_c), strip.channels);
-                }
-            }
-        }
-    }
-
-    /// The epilogue of a tile with all its blocks' channels, pixels `step` apart: four vectors of sums at a time become 64 bytes.
-    ///
-    /// # Safety
-    /// There are `MR` such pixels at `out`, and constants of `NB + H` blocks.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-    #[inline]
-    unsafe fn store_whole<const S: u8>(&self, constants: &Constants, out: *mut u8, step: usize) {
-        each_pixel!(Self::ALL.div_ceil(4), |group| {
+        each!(Self::ALL.div_ceil(4), |group| {
             let first = 4 * group;
             // SAFETY: the caller's promise; vectors beyond the last repeat it, and are not stored.
             unsafe {
@@ -259,7 +238,11 @@ impl<const MR: usize, const NB: usize, const H: usize> Sums<MR, NB, H> {
                 let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
                 let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd));
                 let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(constants.low as i8));
-                self.store_group(bytes, first, out, step);
+                if strip.whole() {
+                    Self::store_group(bytes, first, out, strip.out_c);
+                } else {
+                    Self::store_parts(bytes, first, out, strip);
+                }
             }
         });
     }
@@ -267,7 +250,7 @@ impl<const MR: usize, const NB: usize, const H: usize> Sums<MR, NB, H> {
     /// A vector of sums as integers: of a block, or of two pixels' half blocks. Saturates as the AVX2 kernels do.
     ///
     /// # Safety
-    /// As [`Sums::store_whole`]; `v` is below `ALL`.
+    /// As [`Sums::store`]; `v` is below `ALL`.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     #[inline]
     unsafe fn scaled<const S: u8>(&self, constants: &Constants, v: usize) -> __m512i {
@@ -290,13 +273,14 @@ impl<const MR: usize, const NB: usize, const H: usize> Sums<MR, NB, H> {
         }
     }
 
-    /// Stores the outputs of the four vectors from `first` on, 16 bytes each: neighbours of one pixel together.
+    /// Stores the outputs of the four vectors from `first` on, 16 bytes each, where all blocks have all their channels: neighbours of
+    /// one pixel together.
     ///
     /// # Safety
-    /// As [`Sums::store_whole`].
+    /// As [`Sums::store`]; pixels are `step` apart.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     #[inline]
-    unsafe fn store_group(&self, bytes: __m512i, first: usize, out: *mut u8, step: usize) {
+    unsafe fn store_group(bytes: __m512i, first: usize, out: *mut u8, step: usize) {
         let nb = NB.max(1);
         // Whether both are vectors of blocks of one pixel.
         let together = |a: usize, b: usize| b < Self::WHOLE && a / nb == b / nb;
@@ -306,24 +290,68 @@ impl<const MR: usize, const NB: usize, const H: usize> Sums<MR, NB, H> {
             if together(first, first + 3) {
                 return _mm512_storeu_si512(at(first).cast(), bytes);
             }
-            let halves = [_mm512_castsi512_si256(bytes), _mm512_extracti64x4_epi64::<1>(bytes)];
-            for (index, half) in halves.into_iter().enumerate() {
+            each!(2, |index| {
                 let v = first + 2 * index;
+                let half =
+                    if index == 0 { _mm512_castsi512_si256(bytes) } else { _mm512_extracti64x4_epi64::<1>(bytes) };
                 if together(v, v + 1) {
                     _mm256_storeu_si256(at(v).cast(), half);
-                    continue;
+                } else {
+                    Self::store_vector(_mm256_castsi256_si128(half), v, out, step);
+                    Self::store_vector(_mm256_extracti128_si256::<1>(half), v + 1, out, step);
                 }
-                for (v, part) in [(v, _mm256_castsi256_si128(half)), (v + 1, _mm256_extracti128_si256::<1>(half))] {
-                    if v < Self::WHOLE {
-                        _mm_storeu_si128(at(v).cast(), part);
-                    } else if v < Self::ALL {
-                        let pixel = 2 * (v - Self::WHOLE);
-                        _mm_storel_epi64(out.wrapping_add(pixel * step + NB * LANES).cast(), part);
-                        if pixel + 1 < MR {
-                            let high = _mm_castsi128_pd(part);
-                            _mm_storeh_pd(out.wrapping_add((pixel + 1) * step + NB * LANES).cast(), high);
-                        }
-                    }
+            });
+        }
+    }
+
+    /// Stores the 16 outputs of a vector, if there is one: a whole block's, or the half blocks' of two pixels.
+    ///
+    /// # Safety
+    /// As [`Sums::store_group`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[inline]
+    unsafe fn store_vector(bytes: __m128i, v: usize, out: *mut u8, step: usize) {
+        let nb = NB.max(1);
+        // SAFETY: the caller's promise.
+        unsafe {
+            if v < Self::WHOLE {
+                _mm_storeu_si128(out.add(v / nb * step + v % nb * LANES).cast(), bytes);
+            } else if v < Self::ALL {
+                let pixel = 2 * (v - Self::WHOLE);
+                _mm_storel_epi64(out.add(pixel * step + NB * LANES).cast(), bytes);
+                if pixel + 1 < MR {
+                    _mm_storeh_pd(out.add((pixel + 1) * step + NB * LANES).cast(), _mm_castsi128_pd(bytes));
+                }
+            }
+        }
+    }
+
+    /// As [`Sums::store_group`], where the last block has channels that there are not. Rare: no function of its own for each place of the
+    /// vectors.
+    ///
+    /// # Safety
+    /// As [`Sums::store`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[inline(never)]
+    unsafe fn store_parts<X>(bytes: __m512i, first: usize, out: *mut u8, strip: &Strip<X, i8, u8>) {
+        let mut all = [0_u8; 4 * LANES];
+        // SAFETY: the array has 64 bytes.
+        unsafe { _mm512_storeu_si512(all.as_mut_ptr().cast(), bytes) };
+        for (v, bytes) in (first..Self::ALL).zip(all.chunks_exact(LANES)) {
+            let parts = if v < Self::WHOLE {
+                [Some((v / NB.max(1), v % NB.max(1))), None]
+            } else {
+                let pixel = 2 * (v - Self::WHOLE);
+                [Some((pixel, NB)), (pixel + 1 < MR).then_some((pixel + 1, NB))]
+            };
+            for ((pixel, block), bytes) in
+                parts.into_iter().flatten().zip(bytes.chunks(if v < Self::WHOLE { LANES } else { LANES / 2 }))
+            {
+                let len = bytes.len().min(strip.channels - block * LANES);
+                // SAFETY: channels of this pixel and block, of which there are so many.
+                unsafe {
+                    let to = out.add(pixel * strip.out_c + block * LANES);
+                    std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, len);
                 }
             }
         }

@@ -11,15 +11,15 @@ mod strip;
 pub(crate) use float::GEMM_F32;
 pub(crate) use int8::{GEMM_U8, GEMM_U8_VNNI};
 
-/// Runs a block of code for each pixel of a tile, by constant numbers: with a loop's index the compiler may keep the
-/// sums in memory.
-macro_rules! each_pixel {
-    ($count:expr, |$p:ident| $body:block) => {
-        each_pixel!(@ $count, $p, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+/// Runs a block of code for each number below a constant of up to 12: with a loop's index, or with loops that are not
+/// unrolled, the compiler keeps the sums in memory.
+macro_rules! each {
+    ($count:expr, |$i:ident| $body:block) => {
+        each!(@ $count, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
     };
-    (@ $count:expr, $p:ident, $body:block, $($number:literal)*) => {
+    (@ $count:expr, $i:ident, $body:block, $($number:literal)*) => {
         $(if $number < $count {
-            let $p: usize = $number;
+            let $i: usize = $number;
             $body
         })*
     };
@@ -47,10 +47,13 @@ macro_rules! gemm_sums {
         ) -> ([[$vector; NB]; MR], [[$half; H]; MR]) {
             let mut weights = strip.weights;
             let (mut sums, mut half_sums) = ([start; MR], [half_start; MR]);
-            for &run in strip.runs {
-                // SAFETY: a run starts inside its window.
-                let pixels: [*const $x; MR] = std::array::from_fn(|pixel| unsafe { pixels[pixel].add(run) });
-                for k in (0..strip.run_len).step_by($kr) {
+            let mut runs = strip.runs.as_ptr_range();
+            // Loops that end with their test: there is a run, and a step in it.
+            loop {
+                // SAFETY: not past the last run, which starts inside its window.
+                let pixels: [*const $x; MR] = std::array::from_fn(|pixel| unsafe { pixels[pixel].add(*runs.start) });
+                let mut k = 0;
+                loop {
                     let w: [$vector; NB] = std::array::from_fn(|block| {
                         // SAFETY: each of the panel's blocks, half ones too, has `LANES * $kr` weights for each of the
                         // `run_len / $kr` steps of each run, block after block.
@@ -79,6 +82,15 @@ macro_rules! gemm_sums {
                             half_sums[pixel][block] = $half_step;
                         }
                     }
+                    k += $kr;
+                    if k >= strip.run_len {
+                        break;
+                    }
+                }
+                // SAFETY: as above; one past the end after the last run.
+                runs.start = unsafe { runs.start.add(1) };
+                if runs.start == runs.end {
+                    break;
                 }
             }
             (sums, half_sums)
@@ -113,4 +125,4 @@ macro_rules! by_shape {
     };
 }
 
-use {by_shape, each_pixel, gemm_sums};
+use {by_shape, each, gemm_sums};

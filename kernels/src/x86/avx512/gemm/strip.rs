@@ -56,7 +56,7 @@ pub(super) struct Strip<'a, X, W, O> {
     pub(super) pixels: usize,
     pub(super) blocks: usize,
     pub(super) half: usize,
-    /// Where runs start in a window, and their length.
+    /// Where runs, at least one, start in a window; and their length, at least a step.
     pub(super) runs: &'a [usize],
     pub(super) run_len: usize,
     /// The panel's, as [`Panels::pack`] lays them.
@@ -87,6 +87,7 @@ impl<'a, X, W, O> Strip<'a, X, W, O> {
         let windows = &windows[..out_rows.len() * w];
         // The last window is the furthest: what tiles read unchecked.
         assert!(windows.last().is_none_or(|&last| last as usize + panel.input + panels.reach() <= rows.len()));
+        assert!(!panels.runs.is_empty() && panels.run_len > 0 && !windows.is_empty());
         assert!(weights.len() >= panel.blocks * panels.block_len());
         let half = usize::from((1..=LANES / 2).contains(&(panel.len % LANES)));
         Self {
@@ -102,6 +103,12 @@ impl<'a, X, W, O> Strip<'a, X, W, O> {
             channels: panel.len,
             out_c,
         }
+    }
+
+    /// Whether the panel has all channels of its blocks.
+    #[inline(always)]
+    pub(super) fn whole(&self) -> bool {
+        self.channels == self.blocks * LANES + self.half * (LANES / 2)
     }
 
     /// First pixels of the tiles: of `MR` pixels each, of which the last starts early enough to be whole.
