@@ -13,7 +13,7 @@ fn main() -> Result<(), Failure> {
         let model = tract_onnx::onnx().model_for_path(&model)?.into_optimized()?.into_runnable()?;
         Ok(move |wanted| {
             let out = model.run(tvec!(image.clone().into()))?;
-            Ok(if wanted { out[0].to_array_view::<f32>()?.iter().copied().collect() } else { Vec::new() })
+            Ok(if wanted { out[0].to_plain_array_view::<f32>()?.iter().copied().collect() } else { Vec::new() })
         })
     })
 }
