@@ -14,7 +14,7 @@ mod tile;
 use std::arch::x86_64::__m512i;
 
 use self::epilogue::{Epilogue, GENERAL, POSITIVE, SCALED};
-use self::tile::{Strip, Tile, VECTOR, strip};
+use self::tile::{Strip, Tile, VECTOR};
 use crate::conv::vector::{scratch_as, scratch_bytes};
 use crate::conv::{Conv2d, KernelInfo, KernelOp, PackedU8, U8Kernel};
 use crate::shared::SharedMut;
@@ -216,26 +216,22 @@ impl Depthwise {
         out: &mut [u8],
     ) {
         let rows = out.len() / (self.conv.out_w() * self.conv.out_c);
-        for lanes in [1, 2, 4] {
-            for row in (0..rows).step_by(lanes * OR) {
-                for index in 0..self.blocks.len() {
-                    if self.blocks[index].lanes == lanes {
-                        match lanes {
-                            1 => self.strip::<K, S, R, OR, N, Q, 1, WAY>(index, [first, row], input, words, out),
-                            2 => self.strip::<K, S, R, OR, N, Q, 2, WAY>(index, [first, row], input, words, out),
-                            _ => self.strip::<K, S, R, OR, N, Q, 4, WAY>(index, [first, row], input, words, out),
-                        }
-                    }
-                }
-            }
+        for row in (0..rows).step_by(OR) {
+            self.blocks::<K, S, R, OR, N, Q, 1, WAY>([first, row], input, words, out);
+        }
+        for row in (0..rows).step_by(2 * OR) {
+            self.blocks::<K, S, R, OR, N, Q, 2, WAY>([first, row], input, words, out);
+        }
+        for row in (0..rows).step_by(4 * OR) {
+            self.blocks::<K, S, R, OR, N, Q, 4, WAY>([first, row], input, words, out);
         }
     }
 
-    /// The strips of a block from the `row`-th output row of `out` on, whose first is output row `first`. Where fewer rows are
-    /// left, the last ones are computed again, or one twice.
+    /// The strips of all blocks of `L` lanes from the `row`-th output row of `out` on, whose first is output row `first`. Where
+    /// fewer rows are left, the last ones are computed again, or one twice.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
     #[inline]
-    fn strip<
+    fn blocks<
         const K: usize,
         const S: usize,
         const R: usize,
@@ -246,40 +242,48 @@ impl Depthwise {
         const WAY: u8,
     >(
         &self,
-        index: usize,
         [first, row]: [usize; 2],
         input: &[u8],
         words: &mut [u8],
         out: &mut [u8],
     ) {
-        let (conv, channel) = (&self.conv, self.blocks[index].channel);
+        let blocks = || self.blocks.iter().enumerate().filter(|(_, block)| block.lanes == L);
+        if blocks().next().is_none() {
+            return;
+        }
+        let conv = &self.conv;
         let [in_len, out_len] = [conv.in_w * conv.in_c, conv.out_w() * conv.out_c];
         let rows = out.len() / out_len;
-        let lane_row = |lane: usize| (row + lane * OR).min(rows.saturating_sub(OR));
-        let in_row = |r: usize, lane: usize| {
-            let y = ((first + lane_row(lane)) * S + r).checked_sub(conv.padding[0]).filter(|&y| y < conv.in_h);
-            y.map_or(&*self.padding, |y| &input[y * in_len..][..in_len])[channel..].as_ptr()
-        };
-        let mut out_row = |o: usize, lane: usize| {
-            out[(lane_row(lane) + o).min(rows - 1) * out_len..][..out_len][channel..].as_mut_ptr()
-        };
-        let place = Strip::<R, OR, L> {
-            rows: std::array::from_fn(|r| std::array::from_fn(|lane| in_row(r, lane))),
-            out: std::array::from_fn(|o| std::array::from_fn(|lane| out_row(o, lane))),
-        };
-        let tile = Tile {
-            in_w: conv.in_w,
-            out_w: conv.out_w(),
-            channels: conv.in_c,
-            padding: conv.padding[1],
-            zero_point: self.padding[0],
-            weights: &self.weights[index * self.shape.block_len() * VECTOR..][..self.shape.block_len() * VECTOR],
-            epilogue: &self.epilogue,
-            constants: index * VECTOR,
-        };
+        let mut strip =
+            Strip::<R, OR, L> { rows: [[[self.padding.as_ptr(); L]; R]; 2], out: [[std::ptr::null_mut(); L]; OR] };
+        for lane in 0..L {
+            let row = (row + lane * OR).min(rows.saturating_sub(OR));
+            for r in 0..R {
+                let y = ((first + row) * S + r).wrapping_sub(conv.padding[0]);
+                if y < conv.in_h {
+                    strip.rows[1][r][lane] = input[y * in_len..][..in_len].as_ptr();
+                }
+            }
+            for o in 0..OR {
+                strip.out[o][lane] = out[(row + o).min(rows - 1) * out_len..][..out_len].as_mut_ptr();
+            }
+        }
         let words = &mut words[..self.words_len()];
-        // SAFETY: rows have that many pixels, of which the block's channels lie inside each; of words there are enough.
-        unsafe { strip::<K, S, R, OR, N, Q, L, WAY>(&tile, &place, words.as_mut_ptr().cast::<__m512i>()) }
+        for (index, block) in blocks() {
+            let block_len = self.shape.block_len() * VECTOR;
+            let tile = Tile {
+                in_w: conv.in_w,
+                out_w: conv.out_w(),
+                channels: conv.in_c,
+                padding: conv.padding[1],
+                channel: block.channel,
+                weights: &self.weights[index * block_len..][..block_len],
+                epilogue: &self.epilogue,
+                constants: index * VECTOR,
+            };
+            // SAFETY: rows have that many pixels, as does the padding, and blocks lie inside a pixel; of words there are enough.
+            unsafe { tile::strip::<K, S, R, OR, N, Q, L, WAY>(&tile, &strip, words.as_mut_ptr().cast::<__m512i>()) }
+        }
     }
 }
 

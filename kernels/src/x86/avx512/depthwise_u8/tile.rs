@@ -18,24 +18,26 @@ pub(super) const VECTOR: usize = 64;
 /// What a strip of `OR` output rows reads and writes, in `L` lanes: 64 channels of one strip, or 32 of two strips, or 16 of four.
 #[derive(Clone, Copy)]
 pub(super) struct Strip<const R: usize, const OR: usize, const L: usize> {
-    /// Where the block's channels of the first pixel of each input row lie.
-    pub(super) rows: [[*const u8; L]; R],
-    /// The same of the output rows. Of two that are the same, the first counts.
+    /// Where the first pixel of each input row lies; before that, as often, the padding: a pixel of zero points. Columns
+    /// outside take these without a branch, which short rows would often mispredict.
+    pub(super) rows: [[[*const u8; L]; R]; 2],
+    /// Where the first pixel of each output row lies. Of two that are the same, the first counts.
     pub(super) out: [[*mut u8; L]; OR],
 }
 
-/// The widths of a convolution, and what is the same for all strips of a block.
+/// The widths of a convolution, and a block of its channels.
 #[derive(Clone, Copy)]
 pub(super) struct Tile<'a> {
     pub(super) in_w: usize,
     pub(super) out_w: usize,
     pub(super) channels: usize,
     pub(super) padding: usize,
-    pub(super) zero_point: u8,
-    /// The block's, `[pass][kernel column][output row][quarter]` and behind those of each pass those of the fifth row.
+    /// The block's first channel.
+    pub(super) channel: usize,
+    /// Its weights, `[pass][kernel column][output row][quarter]` and behind those of each pass those of the fifth row.
     pub(super) weights: &'a [i8],
     pub(super) epilogue: &'a Epilogue,
-    /// Where the block's constants start.
+    /// Where its constants start.
     pub(super) constants: usize,
 }
 
@@ -43,7 +45,8 @@ pub(super) struct Tile<'a> {
 /// output columns that a column of pixels meets at most. `Q`: quarters of a pass.
 ///
 /// # Safety
-/// All rows hold `in_w` and `out_w` pixels of `64 / L` of `channels` channels; `words`, with `Q` of 2, `OR * out_w` vectors.
+/// Input and output rows hold `in_w` and `out_w` pixels of `channels` channels, the padding one; `64 / L` channels from `channel`
+/// on are in a pixel. `words` holds, where `Q` is 2, `OR * out_w` vectors.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(super) unsafe fn strip<
     const K: usize,
@@ -99,20 +102,16 @@ unsafe fn pass<
     let w_fifth: [[__m512i; Q]; 2] = std::array::from_fn(|i| {
         std::array::from_fn(|q| if R == 5 { weight((K * OR + i) * Q + q) } else { w[0][0][q] })
     });
-    let outside = _mm512_set1_epi8(tile.zero_point as i8);
-
     // Sums of the output columns that the last column met, the oldest first; those before the first output are of no use.
     let mut sums = [[constants.start; OR]; N];
-    let (mut last, mut pairs) = (outside, [[outside; 2]; 2]);
+    let (mut last, mut pairs) = (_mm512_setzero_si512(), [_mm512_setzero_si512(); 2]);
     for step in 0..tile.out_w + N - 1 {
         for j in 0..S {
             let x = (step * S + j).wrapping_sub(S - 1 + tile.padding);
-            let rows: [__m512i; R] = if x < tile.in_w {
-                // SAFETY: rows have `in_w` pixels.
-                std::array::from_fn(|r| unsafe { load(&strip.rows[r], x * tile.channels) })
-            } else {
-                [outside; R]
-            };
+            let inside = x < tile.in_w;
+            let (table, at) = (&strip.rows[usize::from(inside)], if inside { x * tile.channels } else { 0 });
+            // SAFETY: rows have `in_w` pixels, and the padding has one; the block lies inside a pixel.
+            let rows: [__m512i; R] = std::array::from_fn(|r| unsafe { load(&table[r], at + tile.channel) });
             let column = interleave::<R, Q, FIRST>(rows);
             for d in 0..N {
                 if d * S <= K - S + j {
@@ -126,8 +125,8 @@ unsafe fn pass<
             if R == 5 {
                 // Pixels `x - 3 ..= x` of the fifth row.
                 let pair = interleave_pair::<FIRST>(last, rows[R - 1]);
-                let four = [_mm512_unpacklo_epi16(pairs[1][0], pair), _mm512_unpackhi_epi16(pairs[1][0], pair)];
-                (last, pairs) = (rows[R - 1], [[pair; 2], pairs[0]]);
+                let four = [_mm512_unpacklo_epi16(pairs[1], pair), _mm512_unpackhi_epi16(pairs[1], pair)];
+                (last, pairs) = (rows[R - 1], [pair, pairs[0]]);
                 if j == S - 1 {
                     // The last four of the first window, and the first of the second.
                     for q in 0..Q {
@@ -156,7 +155,7 @@ unsafe fn pass<
                     }
                 };
                 // SAFETY: rows have `out_w` pixels.
-                unsafe { store(&strip.out[o], pixel * tile.channels, bytes) };
+                unsafe { store(&strip.out[o], pixel * tile.channels + tile.channel, bytes) };
             }
         }
         for d in 1..N {
