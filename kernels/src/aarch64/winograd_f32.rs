@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use super::lanes::NeonLanes;
 use crate::Isa;
-use crate::conv::vector::{Chunk, WinogradF32, WinogradF32Kernel, is_winograd, winograd_tiles};
+use crate::conv::vector::{
+    Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_tiles,
+};
 use crate::conv::{F32Kernel, KernelInfo, KernelOp};
 use crate::shared::SharedMut;
 
-/// Output channels of a panel.
-const NR: usize = 16;
+/// Tiles of a product: sums of 24 vectors of 32.
+const MR: usize = 6;
 
 /// Tiles of 4 x 4 outputs below which those of 2 x 2 are faster: their weights, less than half as large, are read for
 /// few products each.
@@ -20,13 +22,13 @@ pub(crate) static WINOGRAD4_F32: F32Kernel = F32Kernel {
         name: "f32-winograd-4x4-neon",
         op: KernelOp::ConvF32,
         isa: Isa::Neon,
-        mr: 6,
-        nr: NR,
+        mr: MR,
+        nr: 16,
         kr: 1,
         serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps above 8x8",
-        accepts: |conv| is_winograd(conv, NR) && winograd_tiles(conv, 4) >= FEW_TILES,
+        accepts: |conv| is_winograd(conv) && winograd_tiles(conv, 4) >= FEW_TILES,
     },
-    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Neon<4>>::new(conv, weights, bias, activation)),
+    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Neon>::new(conv, [4, 4], weights, bias, activation)),
 };
 
 pub(crate) static WINOGRAD2_F32: F32Kernel = F32Kernel {
@@ -34,28 +36,26 @@ pub(crate) static WINOGRAD2_F32: F32Kernel = F32Kernel {
         name: "f32-winograd-2x2-neon",
         op: KernelOp::ConvF32,
         isa: Isa::Neon,
-        mr: 6,
-        nr: NR,
+        mr: MR,
+        nr: 16,
         kr: 1,
         serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps up to 8x8",
-        accepts: |conv| is_winograd(conv, NR) && winograd_tiles(conv, 4) < FEW_TILES,
+        accepts: |conv| is_winograd(conv) && winograd_tiles(conv, 4) < FEW_TILES,
     },
-    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Neon<2>>::new(conv, weights, bias, activation)),
+    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Neon>::new(conv, [2, 2], weights, bias, activation)),
 };
 
-/// Tiles of `M` x `M` outputs.
-struct Neon<const M: usize>;
+struct Neon;
 
-impl<const M: usize> WinogradF32Kernel for Neon<M> {
+impl WinogradF32Kernel for Neon {
     type Lanes = NeonLanes;
-    const NR: usize = NR;
-    const M: usize = M;
+    const MR: usize = MR;
 
     #[target_feature(enable = "neon")]
     unsafe fn transform(
         this: &WinogradF32<Self>,
         items: Range<usize>,
-        chunk: Chunk,
+        chunk: &Chunk,
         input: &[f32],
         out: &SharedMut<f32>,
     ) {
@@ -64,8 +64,22 @@ impl<const M: usize> WinogradF32Kernel for Neon<M> {
     }
 
     #[target_feature(enable = "neon")]
-    unsafe fn multiply(this: &WinogradF32<Self>, panel: usize, chunk: Chunk, inputs: &[f32], out: &SharedMut<f32>) {
+    unsafe fn multiply(this: &WinogradF32<Self>, panel: usize, chunk: &Chunk, inputs: &[f32], out: &SharedMut<f32>) {
         // SAFETY: the caller's promise.
         unsafe { this.multiply_body(panel, chunk, inputs, out) }
     }
+
+    #[target_feature(enable = "neon")]
+    unsafe fn product(tiles: usize, product: Product) {
+        product_by_tiles!(product, tiles, product, [1 2 3 4 5 6])
+    }
+}
+
+/// # Safety
+/// The CPU has the instruction set.
+#[target_feature(enable = "neon")]
+#[inline(never)]
+unsafe fn product<const TILES: usize>(product: Product) {
+    // SAFETY: the caller's promise.
+    unsafe { product.run::<NeonLanes, TILES>() }
 }

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use super::lanes::{Avx2Lanes, Avx512Lanes};
 use crate::Isa;
-use crate::conv::vector::{Chunk, WinogradF32, WinogradF32Kernel, is_winograd, winograd_tiles};
+use crate::conv::vector::{
+    Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_tiles,
+};
 use crate::conv::{F32Kernel, KernelInfo, KernelOp};
 use crate::shared::SharedMut;
 
@@ -12,71 +14,73 @@ use crate::shared::SharedMut;
 /// few products each.
 const FEW_TILES: usize = 9;
 
-/// Channels of a panel, on AVX2 and AVX-512: two vectors.
-const NR: usize = 16;
-const NR_AVX512: usize = 32;
+/// Tiles of a product, on AVX2 and AVX-512: sums of 12 vectors of 16, and 28 of 32.
+const MR: usize = 6;
+const MR_AVX512: usize = 28;
 
 pub(crate) static WINOGRAD4_F32: F32Kernel = F32Kernel {
     info: KernelInfo {
         name: "f32-winograd-4x4-avx2",
         op: KernelOp::ConvF32,
         isa: Isa::Avx2,
-        mr: 6,
-        nr: NR,
+        mr: MR,
+        nr: 16,
         kr: 1,
         serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps above 8x8",
-        accepts: |conv| is_winograd(conv, NR) && winograd_tiles(conv, 4) >= FEW_TILES,
+        accepts: |conv| is_winograd(conv) && winograd_tiles(conv, 4) >= FEW_TILES,
     },
-    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Avx2<4>>::new(conv, weights, bias, activation)),
+    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Avx2>::new(conv, [4, 4], weights, bias, activation)),
 };
 
 pub(crate) static WINOGRAD2_F32: F32Kernel = F32Kernel {
     info: KernelInfo {
         name: "f32-winograd-2x2-avx2",
         serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps up to 8x8",
-        accepts: |conv| is_winograd(conv, NR) && winograd_tiles(conv, 4) < FEW_TILES,
+        accepts: |conv| is_winograd(conv) && winograd_tiles(conv, 4) < FEW_TILES,
         ..WINOGRAD4_F32.info
     },
-    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Avx2<2>>::new(conv, weights, bias, activation)),
+    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Avx2>::new(conv, [2, 2], weights, bias, activation)),
 };
 
 pub(crate) static WINOGRAD4_F32_AVX512: F32Kernel = F32Kernel {
     info: KernelInfo {
         name: "f32-winograd-4x4-avx512",
         isa: Isa::Avx512,
-        nr: NR_AVX512,
-        serves: "dense 3x3 convolutions of stride 1, output channels in multiples of 32, maps above 8x8",
-        accepts: |conv| is_winograd(conv, NR_AVX512) && winograd_tiles(conv, 4) >= FEW_TILES,
+        mr: MR_AVX512,
+        serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps above 8x8",
+        accepts: |conv| is_winograd(conv) && winograd_tiles(conv, 4) >= FEW_TILES,
         ..WINOGRAD4_F32.info
     },
-    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Avx512<4>>::new(conv, weights, bias, activation)),
+    pack: |conv, weights, bias, activation| {
+        Box::new(WinogradF32::<Avx512>::new(conv, [4, 4], weights, bias, activation))
+    },
 };
 
 pub(crate) static WINOGRAD2_F32_AVX512: F32Kernel = F32Kernel {
     info: KernelInfo {
         name: "f32-winograd-2x2-avx512",
-        serves: "dense 3x3 convolutions of stride 1, output channels in multiples of 32, maps up to 8x8",
-        accepts: |conv| is_winograd(conv, NR_AVX512) && winograd_tiles(conv, 4) < FEW_TILES,
+        serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps up to 8x8",
+        accepts: |conv| is_winograd(conv) && winograd_tiles(conv, 4) < FEW_TILES,
         ..WINOGRAD4_F32_AVX512.info
     },
-    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Avx512<2>>::new(conv, weights, bias, activation)),
+    pack: |conv, weights, bias, activation| {
+        Box::new(WinogradF32::<Avx512>::new(conv, [2, 2], weights, bias, activation))
+    },
 };
 
 macro_rules! winograd {
-    ($name:ident, $features:literal, $lanes:ident, $nr:ident) => {
-        /// Tiles of `M` x `M` outputs.
-        struct $name<const M: usize>;
+    ($name:ident, $features:literal, $lanes:ident, $mr:ident, $product:ident, $tiles:tt) => {
+        struct $name;
 
-        impl<const M: usize> WinogradF32Kernel for $name<M> {
+        impl WinogradF32Kernel for $name {
             type Lanes = $lanes;
-            const NR: usize = $nr;
-            const M: usize = M;
+            const MR: usize = $mr;
 
             #[target_feature(enable = $features)]
             unsafe fn transform(
                 this: &WinogradF32<Self>,
                 items: Range<usize>,
-                chunk: Chunk,
+                chunk: &Chunk,
                 input: &[f32],
                 out: &SharedMut<f32>,
             ) {
@@ -88,16 +92,33 @@ macro_rules! winograd {
             unsafe fn multiply(
                 this: &WinogradF32<Self>,
                 panel: usize,
-                chunk: Chunk,
+                chunk: &Chunk,
                 inputs: &[f32],
                 out: &SharedMut<f32>,
             ) {
                 // SAFETY: the caller's promise.
                 unsafe { this.multiply_body(panel, chunk, inputs, out) }
             }
+
+            #[target_feature(enable = $features)]
+            unsafe fn product(tiles: usize, product: Product) {
+                product_by_tiles!($product, tiles, product, $tiles)
+            }
+        }
+
+        /// # Safety
+        /// The CPU has the instruction set.
+        #[target_feature(enable = $features)]
+        #[inline(never)]
+        unsafe fn $product<const TILES: usize>(product: Product) {
+            // SAFETY: the caller's promise.
+            unsafe { product.run::<$lanes, TILES>() }
         }
     };
 }
 
-winograd!(Avx2, "avx2,fma", Avx2Lanes, NR);
-winograd!(Avx512, "avx512f,avx512bw,avx512vl,avx512dq", Avx512Lanes, NR_AVX512);
+winograd!(Avx2, "avx2,fma", Avx2Lanes, MR, product_avx2, [1 2 3 4 5 6]);
+winograd!(
+    Avx512, "avx512f,avx512bw,avx512vl,avx512dq", Avx512Lanes, MR_AVX512, product_avx512,
+    [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28]
+);

@@ -24,7 +24,9 @@ pub(crate) use self::gemm_u8::{GemmU8, GemmU8Kernel};
 pub(crate) use self::lanes::LanesF32;
 pub(crate) use self::panels::{Panel, Panels};
 pub(crate) use self::tiling::{Bands, Tile, TileShape, Tiles, even_tiles};
-pub(crate) use self::winograd_f32::{Chunk, WinogradF32, WinogradF32Kernel, is_winograd, tiles as winograd_tiles};
+pub(crate) use self::winograd_f32::{
+    Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, tiles as winograd_tiles,
+};
 
 use crate::Element;
 

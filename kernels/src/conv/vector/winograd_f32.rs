@@ -5,8 +5,12 @@
 //! product at each of the (m + 2)^2 points, and the sums over channels a matrix product of all tiles at each point. That
 //! is (m + 2)^2 products for m^2 * 9: 2.25 times fewer for m = 2, 4 times fewer for m = 4.
 //!
-//! Tiles go in chunks, each in two jobs for the team: transformed inputs of all channels into the scratch, by tiles and
-//! blocks of channels; then, by panels of output channels, products at all points and transformed outputs. Each output is
+//! Where a map is no multiple of m, its last tiles have fewer outputs, down to one, along an axis. They need fewer
+//! points, a subset of those of m: the same weights, but 484 instead of 576 products for 14x14 outputs in tiles of
+//! 4x4, and 225 instead of 256 for 7x7 in tiles of 2x2.
+//!
+//! Tiles go in chunks, each in two jobs for the team: transformed inputs of all channels into the scratch, by blocks of
+//! channels and tiles; then, by panels of output channels, products at all points and transformed outputs. Each output is
 //! one sum in one order, whatever the chunks and threads.
 
 use std::marker::PhantomData;
@@ -24,26 +28,23 @@ const POINTS: usize = SIDE * SIDE;
 
 /// Most tiles of a chunk: enough for a panel's weights to be worth reading, few enough for their products to stay in a
 /// second-level cache.
-const CHUNK: usize = 32;
+const CHUNK: usize = 28;
 
-/// Input channels that are transformed at once, and most output channels of a panel.
+/// Input channels that are transformed at once, and output channels of a panel.
 const BLOCK: usize = 16;
-const MAX_NR: usize = 32;
-
-/// Most tiles that a matrix product keeps in registers.
-const MR: usize = 6;
 
 /// Tasks that a chunk's inputs are transformed in.
 const INPUT_TASKS: usize = 8;
+
+/// Floats of a panel's weights between those in use and those that are asked for: time for memory to answer.
+const AHEAD: usize = 1024;
 
 /// What an instruction set adds to [`WinogradF32`]: entries that have its instructions.
 pub(crate) trait WinogradF32Kernel: Send + Sync + Sized + 'static {
     /// Its vectors; their length divides 16.
     type Lanes: LanesF32;
-    /// Output channels of a panel: a few vectors, up to 32 channels.
-    const NR: usize;
-    /// Outputs along a side of a tile: 2 or 4.
-    const M: usize;
+    /// Most tiles of a product: their sums, 16 channels each, stay in registers.
+    const MR: usize;
 
     /// [`WinogradF32::transform_body`] in a function that has the instruction set.
     ///
@@ -52,7 +53,7 @@ pub(crate) trait WinogradF32Kernel: Send + Sync + Sized + 'static {
     unsafe fn transform(
         this: &WinogradF32<Self>,
         items: Range<usize>,
-        chunk: Chunk,
+        chunk: &Chunk,
         input: &[f32],
         out: &SharedMut<f32>,
     );
@@ -61,43 +62,93 @@ pub(crate) trait WinogradF32Kernel: Send + Sync + Sized + 'static {
     ///
     /// # Safety
     /// Those of [`WinogradF32::multiply_body`].
-    unsafe fn multiply(this: &WinogradF32<Self>, panel: usize, chunk: Chunk, inputs: &[f32], out: &SharedMut<f32>);
+    unsafe fn multiply(this: &WinogradF32<Self>, panel: usize, chunk: &Chunk, inputs: &[f32], out: &SharedMut<f32>);
+
+    /// [`Product::run`] for a number of tiles up to [`Self::MR`], each in a function of its own that has the instruction set:
+    /// side by side in one they leave each other no registers.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set.
+    unsafe fn product(tiles: usize, product: Product);
 }
 
-/// A vector of a kernel's instruction set.
-type V<K> = <<K as WinogradF32Kernel>::Lanes as LanesF32>::V;
+/// Calls `$product`, a function with a number of tiles as its parameter, for any of those listed. In an unsafe function,
+/// whose promise must be that of `$product`.
+macro_rules! product_by_tiles {
+    ($product:ident, $tiles:expr, $argument:expr, [$($count:literal)*]) => {
+        match $tiles {
+            // SAFETY: the caller's promise.
+            $($count => unsafe { $product::<$count>($argument) },)*
+            tiles => unreachable!("a product of {tiles} tiles"),
+        }
+    };
+}
+pub(crate) use product_by_tiles;
 
-/// Some tiles in a row (which may wrap to the next).
+/// A tile: where its outputs begin, which is where its inputs do counted from -padding, and how many there are along each axis.
 #[derive(Debug, Clone, Copy)]
+struct Tile {
+    y: usize,
+    x: usize,
+    outputs: [usize; 2],
+}
+
+/// Tiles that are transformed and multiplied together. Those without a point lie at an end, so that those with it are a range:
+/// first come tiles short across only, then whole ones, those short down only, and those short along both axes.
 pub(crate) struct Chunk {
-    first: usize,
-    len: usize,
+    tiles: Vec<Tile>,
+    /// Whole along y: these from the first on. Whole along x: a range.
+    whole_y: usize,
+    whole_x: Range<usize>,
+}
+
+impl Chunk {
+    /// For tiles of up to `most` outputs.
+    fn new(mut tiles: Vec<Tile>, most: [usize; 2]) -> Self {
+        let whole = |tile: &Tile| [tile.outputs[0] == most[0], tile.outputs[1] == most[1]];
+        tiles.sort_by_key(|tile| match whole(tile) {
+            [true, false] => 0,
+            [true, true] => 1,
+            [false, true] => 2,
+            [false, false] => 3,
+        });
+        let count = |wanted: &dyn Fn([bool; 2]) -> bool| tiles.iter().filter(|tile| wanted(whole(tile))).count();
+        let (whole_y, first) = (count(&|whole| whole[0]), count(&|whole| whole == [true, false]));
+        let whole_x = first..first + count(&|whole| whole[1]);
+        Self { tiles, whole_y, whole_x }
+    }
+
+    /// The tiles that have a point of which short ones lack these coordinates or do not.
+    fn with_point(&self, lacking: [bool; 2]) -> Range<usize> {
+        let across = if lacking[1] { self.whole_x.clone() } else { 0..self.tiles.len() };
+        if lacking[0] { across.start..across.end.min(self.whole_y) } else { across }
+    }
 }
 
 /// A convolution packed for the kernel `K`.
 pub(crate) struct WinogradF32<K: WinogradF32Kernel> {
     conv: Conv2d,
-    /// Transformed, `[panel][point][in_c][NR]`: one stream a panel.
+    /// Points of whole tiles along each axis, and of those that are short along it.
+    sides: [usize; 2],
+    short: [usize; 2],
+    /// Transformed, `[panel][point][in_c][16]`: one stream a panel.
     weights: AlignedBuf<f32>,
     bias: AlignedBuf<f32>,
     activation: Activation,
-    /// Tiles of the map in a row, and in all.
-    columns: usize,
-    tiles: usize,
-    /// Elements from a transformed tile to the next at the same point, and from a point to the next. Both are odd
-    /// numbers of cache lines, so that neither meets itself in a cache's sets.
-    tile_stride: usize,
+    chunks: Vec<Chunk>,
+    /// Elements from a point's transformed inputs, `[block][tile][16]`, to the next one's: an odd number of cache lines, so
+    /// that a tile does not meet itself in a cache's sets.
     point_stride: usize,
     kernel: PhantomData<fn() -> K>,
 }
 
-/// Products of one panel: `[tile][point][NR]`.
+/// Products of one panel: `[tile][point][16]`.
 #[repr(align(64))]
-struct Products([MaybeUninit<f32>; CHUNK * POINTS * MAX_NR]);
+struct Products([MaybeUninit<f32>; CHUNK * POINTS * BLOCK]);
 
-/// Whether Winograd kernels with panels of `nr` channels can serve a shape.
-pub(crate) fn is_winograd(conv: &Conv2d, nr: usize) -> bool {
-    let whole = conv.in_c.is_multiple_of(BLOCK) && conv.out_c.is_multiple_of(nr);
+/// Whether Winograd kernels can serve a shape.
+pub(crate) fn is_winograd(conv: &Conv2d) -> bool {
+    let whole = conv.in_c.is_multiple_of(BLOCK) && conv.out_c.is_multiple_of(BLOCK);
     conv.kernel == [3, 3] && conv.stride == [1, 1] && conv.groups == 1 && whole
 }
 
@@ -106,113 +157,170 @@ pub(crate) fn tiles(conv: &Conv2d, m: usize) -> usize {
     conv.out_h().div_ceil(m) * conv.out_w().div_ceil(m)
 }
 
-/// A multiple of 16 floats whose number of cache lines is odd.
-fn odd_lines(len: usize) -> usize {
-    (len.div_ceil(16) | 1) * 16
+/// A map's tiles of up to `m` outputs along each axis, in chunks of even size.
+fn chunks(conv: &Conv2d, m: [usize; 2]) -> Vec<Chunk> {
+    let (out_h, out_w) = (conv.out_h(), conv.out_w());
+    let row =
+        |y| (0..out_w).step_by(m[1]).map(move |x| Tile { y, x, outputs: [m[0].min(out_h - y), m[1].min(out_w - x)] });
+    let tiles: Vec<Tile> = (0..out_h).step_by(m[0]).flat_map(row).collect();
+    let count = tiles.len().div_ceil(CHUNK);
+    let part = |i| tiles[i * tiles.len() / count..(i + 1) * tiles.len() / count].to_vec();
+    (0..count).map(|i| Chunk::new(part(i), m)).collect()
+}
+
+/// The products of some tiles and a panel at one point.
+pub(crate) struct Product<'a> {
+    /// `[in_c][16]`.
+    weights: &'a [f32],
+    /// Floats from a weight in use to the one to ask for.
+    ahead: usize,
+    /// `[in_c / 16][tile][16]`, blocks `stride` apart.
+    inputs: &'a [f32],
+    stride: usize,
+    /// Sums of 16 channels, tiles `out_stride` apart.
+    out: &'a mut [MaybeUninit<f32>],
+    out_stride: usize,
+}
+
+impl Product<'_> {
+    /// Multiplies the first `TILES` tiles.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set of `L`.
+    #[inline(always)]
+    pub(crate) unsafe fn run<L: LanesF32, const TILES: usize>(self) {
+        let vectors = BLOCK / L::LANES;
+        let blocks = self.weights.len() / (BLOCK * BLOCK);
+        assert!(vectors <= 4 && (blocks - 1) * self.stride + TILES * BLOCK <= self.inputs.len());
+        assert!((TILES - 1) * self.out_stride + BLOCK <= self.out.len());
+        // SAFETY: the caller's promise. Weights: as many blocks as they have. Inputs and sums: asserted above.
+        unsafe {
+            let mut sums = [[L::splat(0.0); 4]; TILES];
+            let mut weight = self.weights.as_ptr();
+            for block in 0..blocks {
+                let inputs = self.inputs.as_ptr().add(block * self.stride);
+                for c in 0..BLOCK {
+                    let mut w = [L::splat(0.0); 4];
+                    for (v, w) in w.iter_mut().enumerate().take(vectors) {
+                        *w = L::load(weight.add(v * L::LANES));
+                    }
+                    L::prefetch(weight.wrapping_add(self.ahead));
+                    weight = weight.add(BLOCK);
+                    for (tile, sums) in sums.iter_mut().enumerate() {
+                        let x = L::splat(*inputs.add(tile * BLOCK + c));
+                        for v in 0..vectors {
+                            sums[v] = L::fma(x, w[v], sums[v]);
+                        }
+                    }
+                }
+            }
+            for (tile, sums) in sums.iter().enumerate() {
+                for (v, &sum) in sums.iter().enumerate().take(vectors) {
+                    L::store(self.out.as_mut_ptr().add(tile * self.out_stride + v * L::LANES).cast(), sum);
+                }
+            }
+        }
+    }
 }
 
 impl<K: WinogradF32Kernel> WinogradF32<K> {
-    /// Points along a side of a tile, and in it.
-    const SIDE: usize = K::M + 2;
-    const POINTS: usize = Self::SIDE * Self::SIDE;
-
-    /// For a shape that [`is_winograd`] accepts.
-    pub(crate) fn new(conv: &Conv2d, weights: &[f32], bias: &[f32], activation: Activation) -> Self {
+    /// In tiles of up to `m` outputs along each axis, 4 at most, for a shape that [`is_winograd`] accepts.
+    pub(crate) fn new(conv: &Conv2d, m: [usize; 2], weights: &[f32], bias: &[f32], activation: Activation) -> Self {
         let mut padded = AlignedBuf::new(conv.out_c);
         padded.copy_from_slice(bias);
-        let tiles = tiles(conv, K::M);
-        let chunk = tiles.div_ceil(tiles.div_ceil(CHUNK));
-        let tile_stride = odd_lines(conv.in_c);
+        let chunks = chunks(conv, m);
+        let chunk = chunks.iter().map(|chunk| chunk.tiles.len()).max().unwrap_or(0);
+        let short = |outputs: usize, m: usize| if outputs.is_multiple_of(m) { m + 2 } else { outputs % m + 2 };
         Self {
             conv: *conv,
-            weights: pack::<K>(conv, weights),
+            sides: m.map(|m| m + 2),
+            short: [short(conv.out_h(), m[0]), short(conv.out_w(), m[1])],
+            weights: pack(conv, m, weights),
             bias: padded,
             activation,
-            columns: conv.out_w().div_ceil(K::M),
-            tiles,
-            tile_stride,
-            point_stride: odd_lines(chunk * tile_stride),
+            chunks,
+            // An odd number of lines, of 16 floats each.
+            point_stride: ((conv.in_c / BLOCK * chunk) | 1) * BLOCK,
             kernel: PhantomData,
         }
     }
 
-    /// The tiles in chunks of even size.
-    fn chunks(&self) -> impl Iterator<Item = Chunk> {
-        let count = self.tiles.div_ceil(CHUNK);
-        (0..count).map(move |i| {
-            let first = i * self.tiles / count;
-            Chunk { first, len: (i + 1) * self.tiles / count - first }
-        })
+    /// Points of a whole tile.
+    fn points(&self) -> usize {
+        self.sides[0] * self.sides[1]
     }
 
-    /// Blocks of input channels; an item of the first job is one of them of one tile.
-    fn blocks(&self) -> usize {
-        self.conv.in_c / BLOCK
-    }
-
-    /// What [`WinogradF32Kernel::transform`] does: transforms items (tiles times blocks) of a chunk.
+    /// What [`WinogradF32Kernel::transform`] does: transforms items (blocks of channels times tiles) of a chunk.
     ///
     /// # Safety
     /// The CPU has the instruction set, and no other task has these items.
     #[inline(always)]
-    pub(crate) unsafe fn transform_body(&self, items: Range<usize>, chunk: Chunk, input: &[f32], out: &SharedMut<f32>) {
+    pub(crate) unsafe fn transform_body(
+        &self,
+        items: Range<usize>,
+        chunk: &Chunk,
+        input: &[f32],
+        out: &SharedMut<f32>,
+    ) {
         let conv = &self.conv;
         for item in items {
-            let (index, channel) = (item / self.blocks(), item % self.blocks() * BLOCK);
-            let tile = chunk.first + index;
-            // Of the tile's inputs, counted from -padding.
-            let (y, x) = (tile / self.columns * K::M, tile % self.columns * K::M);
-            let within = |at: usize, pad: usize, size: usize| at >= pad && at + Self::SIDE <= size + pad;
-            let inner = within(y, conv.padding[0], conv.in_h) && within(x, conv.padding[1], conv.in_w);
-            for c in (channel..channel + BLOCK).step_by(K::Lanes::LANES) {
-                let to = index * self.tile_stride + c;
+            let (block, tile) = (item / chunk.tiles.len(), chunk.tiles[item % chunk.tiles.len()]);
+            let within = |at: usize, axis: usize, size: usize| {
+                at >= conv.padding[axis] && at + tile.outputs[axis] + 2 <= size + conv.padding[axis]
+            };
+            let inner = within(tile.y, 0, conv.in_h) && within(tile.x, 1, conv.in_w);
+            for lane in (0..BLOCK).step_by(K::Lanes::LANES) {
+                let (input, to) = (&input[block * BLOCK + lane..], item * BLOCK + lane);
                 // SAFETY: the caller's promise; a tile is inside the input where said so.
                 unsafe {
-                    if inner {
-                        self.transform_tile::<true>(y, x, &input[c..], out, to);
-                    } else {
-                        self.transform_tile::<false>(y, x, &input[c..], out, to);
+                    match (tile.outputs, inner) {
+                        ([4, 4], true) => self.transform_tile::<true>(tile, [4, 4], input, out, to),
+                        ([4, 4], false) => self.transform_tile::<false>(tile, [4, 4], input, out, to),
+                        (outputs, _) => self.transform_tile::<false>(tile, outputs, input, out, to),
                     }
                 }
             }
         }
     }
 
-    /// Transforms `LANES` channels of a tile whose inputs start at padded row `y` and column `x`.
+    /// Transforms `LANES` channels of a tile of `m` outputs along each axis, which are the tile's: constants here make a function of
+    /// its own of it, without loops.
     ///
     /// # Safety
     /// As [`WinogradF32::transform_body`]; where `INNER`, no input of the tile is in the padding.
     #[inline(always)]
     unsafe fn transform_tile<const INNER: bool>(
         &self,
-        y: usize,
-        x: usize,
+        tile: Tile,
+        m: [usize; 2],
         input: &[f32],
         out: &SharedMut<f32>,
         to: usize,
     ) {
         let conv = &self.conv;
+        let [height, width] = m.map(|m| m + 2);
         // SAFETY: the caller's promise. Loads: a pixel inside the input has `LANES` channels from the slice's start on, as
         // the slice begins at a channel with as many after it.
         unsafe {
             let zero = K::Lanes::splat(0.0);
             let mut columns = [[zero; SIDE]; SIDE];
-            for (j, slot) in columns.iter_mut().enumerate().take(Self::SIDE) {
+            for (j, slot) in columns.iter_mut().enumerate().take(width) {
                 let mut column = [zero; SIDE];
-                for (i, value) in column.iter_mut().enumerate().take(Self::SIDE) {
-                    let (y, x) = ((y + i).wrapping_sub(conv.padding[0]), (x + j).wrapping_sub(conv.padding[1]));
+                for (i, value) in column.iter_mut().enumerate().take(height) {
+                    let y = (tile.y + i).wrapping_sub(conv.padding[0]);
+                    let x = (tile.x + j).wrapping_sub(conv.padding[1]);
                     if INNER || y < conv.in_h && x < conv.in_w {
                         let at = (y * conv.in_w + x) * conv.in_c;
                         debug_assert!(at + K::Lanes::LANES <= input.len());
                         *value = K::Lanes::load(input.as_ptr().add(at));
                     }
                 }
-                *slot = transform_input::<K>(column);
+                *slot = transform_input::<K::Lanes>(m[0], column);
             }
-            for i in 0..Self::SIDE {
-                let row = transform_input::<K>(across::<K>(&columns, i));
-                for (j, &value) in row.iter().enumerate().take(Self::SIDE) {
-                    let at = (i * Self::SIDE + j) * self.point_stride + to;
+            for i in 0..height {
+                let row = transform_input::<K::Lanes>(m[1], across(&columns, i));
+                for (j, &value) in row.iter().enumerate().take(width) {
+                    let at = (i * self.sides[1] + j) * self.point_stride + to;
                     K::Lanes::store(out.part(at, K::Lanes::LANES).as_mut_ptr(), value);
                 }
             }
@@ -224,118 +332,83 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
     /// # Safety
     /// The CPU has the instruction set; `inputs` are the chunk's, transformed; no other task has the chunk and panel.
     #[inline(always)]
-    pub(crate) unsafe fn multiply_body(&self, panel: usize, chunk: Chunk, inputs: &[f32], out: &SharedMut<f32>) {
-        let in_c = self.conv.in_c;
-        let mut products = Products([MaybeUninit::uninit(); CHUNK * POINTS * MAX_NR]);
-        let weights = &self.weights[panel * Self::POINTS * in_c * K::NR..][..Self::POINTS * in_c * K::NR];
-        let groups = chunk.len.div_ceil(MR);
-        for point in 0..Self::POINTS {
-            let weights = &weights[point * in_c * K::NR..][..in_c * K::NR];
+    pub(crate) unsafe fn multiply_body(&self, panel: usize, chunk: &Chunk, inputs: &[f32], out: &SharedMut<f32>) {
+        let mut products = Products([MaybeUninit::uninit(); CHUNK * POINTS * BLOCK]);
+        let points = self.points();
+        let weights = &self.weights[panel * points * self.conv.in_c * BLOCK..][..points * self.conv.in_c * BLOCK];
+        for (point, weights) in weights.chunks_exact(self.conv.in_c * BLOCK).enumerate() {
+            let lacking = [point / self.sides[1] >= self.short[0], point % self.sides[1] >= self.short[1]];
+            let tiles = chunk.with_point(lacking);
+            let groups = tiles.len().div_ceil(K::MR);
             for group in 0..groups {
-                let first = group * chunk.len / groups;
-                let len = (group + 1) * chunk.len / groups - first;
-                let inputs = &inputs[point * self.point_stride + first * self.tile_stride..];
-                let to = &mut products.0[(first * Self::POINTS + point) * K::NR..];
-                // The first group asks for the next point's weights.
-                let ahead = if group == 0 { in_c * K::NR } else { 0 };
-                // SAFETY: the CPU has the instruction set; the group has so many tiles.
+                let first = tiles.start + group * tiles.len() / groups;
+                let len = tiles.start + (group + 1) * tiles.len() / groups - first;
+                let product = Product {
+                    weights,
+                    // Of several groups, the first asks for the next point's weights, as the others find these.
+                    ahead: match group {
+                        0 if groups == 1 => AHEAD,
+                        0 => weights.len(),
+                        _ => 0,
+                    },
+                    inputs: &inputs[point * self.point_stride + first * BLOCK..],
+                    stride: chunk.tiles.len() * BLOCK,
+                    out: &mut products.0[(first * points + point) * BLOCK..],
+                    out_stride: points * BLOCK,
+                };
+                // SAFETY: the CPU has the instruction set.
+                unsafe { K::product(len, product) };
+            }
+        }
+        for (&tile, products) in chunk.tiles.iter().zip(products.0.chunks_exact(points * BLOCK)) {
+            for lane in (0..BLOCK).step_by(K::Lanes::LANES) {
+                let (products, channel) = (&products[lane..], panel * BLOCK + lane);
+                // SAFETY: the caller's promise; all points that the tile has were computed above.
                 unsafe {
-                    match len {
-                        1 => self.products::<1>(weights, ahead, inputs, to),
-                        2 => self.products::<2>(weights, ahead, inputs, to),
-                        3 => self.products::<3>(weights, ahead, inputs, to),
-                        4 => self.products::<4>(weights, ahead, inputs, to),
-                        5 => self.products::<5>(weights, ahead, inputs, to),
-                        _ => self.products::<6>(weights, ahead, inputs, to),
+                    match tile.outputs {
+                        [4, 4] => self.output(tile, [4, 4], products, channel, out),
+                        outputs => self.output(tile, outputs, products, channel, out),
                     }
                 }
             }
         }
-        for index in 0..chunk.len {
-            let products = &products.0[index * Self::POINTS * K::NR..][..Self::POINTS * K::NR];
-            for lane in (0..K::NR).step_by(K::Lanes::LANES) {
-                // SAFETY: the caller's promise; all points of the tile were computed above.
-                unsafe { self.output(chunk.first + index, panel * K::NR + lane, &products[lane..], out) };
-            }
-        }
     }
 
-    /// The products of `TILES` tiles with a panel's weights at one point.
+    /// Transforms the products of a tile and `LANES` channels from `channel` on, and stores the outputs. `m` as in
+    /// [`WinogradF32::transform_tile`].
     ///
     /// # Safety
-    /// The CPU has the instruction set.
+    /// The CPU has the instruction set; `products` hold `LANES` values at every point of the tile, 16 apart; no other task
+    /// has these outputs.
     #[inline(always)]
-    unsafe fn products<const TILES: usize>(
+    unsafe fn output(
         &self,
-        weights: &[f32],
-        ahead: usize,
-        inputs: &[f32],
-        out: &mut [MaybeUninit<f32>],
+        tile: Tile,
+        m: [usize; 2],
+        products: &[MaybeUninit<f32>],
+        channel: usize,
+        out: &SharedMut<f32>,
     ) {
-        let vectors = K::NR / K::Lanes::LANES;
-        assert!(vectors <= 4 && weights.len() == self.conv.in_c * K::NR);
-        assert!((TILES - 1) * self.tile_stride + self.conv.in_c <= inputs.len());
-        assert!((TILES - 1) * Self::POINTS * K::NR + K::NR <= out.len());
-        // SAFETY: the caller's promise; the bounds are those asserted above.
-        unsafe {
-            let mut sums = [[K::Lanes::splat(0.0); 4]; TILES];
-            let mut weight = weights.as_ptr();
-            for c in 0..self.conv.in_c {
-                let mut w = [K::Lanes::splat(0.0); 4];
-                for (v, w) in w.iter_mut().enumerate().take(vectors) {
-                    *w = K::Lanes::load(weight.add(v * K::Lanes::LANES));
-                }
-                for line in (0..K::NR).step_by(BLOCK) {
-                    K::Lanes::prefetch(weight.wrapping_add(ahead + line));
-                }
-                weight = weight.add(K::NR);
-                for (tile, sums) in sums.iter_mut().enumerate() {
-                    let x = K::Lanes::splat(*inputs.as_ptr().add(tile * self.tile_stride + c));
-                    for v in 0..vectors {
-                        sums[v] = K::Lanes::fma(x, w[v], sums[v]);
-                    }
-                }
-            }
-            for (tile, sums) in sums.iter().enumerate() {
-                for (v, &sum) in sums.iter().enumerate().take(vectors) {
-                    K::Lanes::store(
-                        out.as_mut_ptr().add(tile * Self::POINTS * K::NR + v * K::Lanes::LANES).cast(),
-                        sum,
-                    );
-                }
-            }
-        }
-    }
-
-    /// Transforms the products of a tile and `LANES` channels from `channel` on, and stores the outputs that exist.
-    ///
-    /// # Safety
-    /// The CPU has the instruction set; `products` hold `LANES` values at every point, `K::NR` apart; no other task has
-    /// these outputs.
-    #[inline(always)]
-    unsafe fn output(&self, tile: usize, channel: usize, products: &[MaybeUninit<f32>], out: &SharedMut<f32>) {
-        let (out_h, out_w) = (self.conv.out_h(), self.conv.out_w());
-        let (y, x) = (tile / self.columns * K::M, tile % self.columns * K::M);
-        assert!(
-            (Self::POINTS - 1) * K::NR + K::Lanes::LANES <= products.len()
-                && channel + K::Lanes::LANES <= self.bias.len()
-        );
+        let [height, width] = m.map(|m| m + 2);
+        assert!(height <= self.sides[0] && width <= self.sides[1]);
+        assert!((self.points() - 1) * BLOCK + K::Lanes::LANES <= products.len());
+        assert!(channel + K::Lanes::LANES <= self.bias.len());
         // SAFETY: the caller's promise, with the bounds asserted above.
         unsafe {
             let zero = K::Lanes::splat(0.0);
             let mut columns = [[zero; SIDE]; SIDE];
-            for (j, slot) in columns.iter_mut().enumerate().take(Self::SIDE) {
+            for (j, slot) in columns.iter_mut().enumerate().take(width) {
                 let mut column = [zero; SIDE];
-                for (i, value) in column.iter_mut().enumerate().take(Self::SIDE) {
-                    *value = K::Lanes::load(products.as_ptr().add((i * Self::SIDE + j) * K::NR).cast());
+                for (i, value) in column.iter_mut().enumerate().take(height) {
+                    *value = K::Lanes::load(products.as_ptr().add((i * self.sides[1] + j) * BLOCK).cast());
                 }
-                *slot = transform_output::<K>(column);
+                *slot = transform_output::<K::Lanes>(m[0], column);
             }
             let bias = K::Lanes::load(self.bias.as_ptr().add(channel));
-            for i in 0..K::M.min(out_h - y) {
-                let row = transform_output::<K>(across::<K>(&columns, i));
-                for (j, &value) in row.iter().enumerate().take(K::M.min(out_w - x)) {
-                    let at = ((y + i) * out_w + x + j) * self.conv.out_c + channel;
+            for i in 0..m[0] {
+                let row = transform_output::<K::Lanes>(m[1], across(&columns, i));
+                for (j, &value) in row.iter().enumerate().take(m[1]) {
+                    let at = ((tile.y + i) * self.conv.out_w() + tile.x + j) * self.conv.out_c + channel;
                     let value = K::Lanes::activate(self.activation, K::Lanes::add(value, bias));
                     K::Lanes::store(out.part(at, K::Lanes::LANES).as_mut_ptr(), value);
                 }
@@ -346,7 +419,7 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
 
 /// Row `i` of a matrix of columns.
 #[inline(always)]
-fn across<K: WinogradF32Kernel>(columns: &[[V<K>; SIDE]; SIDE], i: usize) -> [V<K>; SIDE] {
+fn across<V: Copy>(columns: &[[V; SIDE]; SIDE], i: usize) -> [V; SIDE] {
     let mut row = columns[0];
     for (value, column) in row.iter_mut().zip(columns) {
         *value = column[i];
@@ -354,95 +427,114 @@ fn across<K: WinogradF32Kernel>(columns: &[[V<K>; SIDE]; SIDE], i: usize) -> [V<
     row
 }
 
-/// B^T d along one axis; of `d`, the first `M + 2`.
+/// B^T d along one axis for `m` outputs: of `d` and the result, the first `m + 2`. Points are in the order 0, infinity, 1, -1,
+/// 2, -2, of which `m` outputs need the first `m + 2`. The scale of each is that of [`FILTER_MATRIX`], whatever `m`.
 ///
 /// # Safety
 /// The CPU has the instruction set.
 #[inline(always)]
-unsafe fn transform_input<K: WinogradF32Kernel>(d: [V<K>; SIDE]) -> [V<K>; SIDE] {
+unsafe fn transform_input<L: LanesF32>(m: usize, d: [L::V; SIDE]) -> [L::V; SIDE] {
     // SAFETY: the caller's promise.
     unsafe {
-        if K::M == 2 {
-            return [
-                K::Lanes::sub(d[0], d[2]),
-                K::Lanes::add(d[1], d[2]),
-                K::Lanes::sub(d[2], d[1]),
-                K::Lanes::sub(d[1], d[3]),
-                d[4],
-                d[5],
-            ];
+        let times = |factor, x| L::fma(L::splat(factor), x, L::splat(0.0));
+        let plus = |factor, x, sum| L::fma(L::splat(factor), x, sum);
+        let mut points = d;
+        match m {
+            1 => {
+                points[0] = times(4.0, L::sub(d[0], d[1]));
+                points[1] = L::sub(d[2], d[1]);
+                points[2] = times(-6.0, d[1]);
+            }
+            2 => {
+                points[0] = times(4.0, L::sub(d[0], d[2]));
+                points[1] = L::sub(d[3], d[1]);
+                points[2] = times(-3.0, L::add(d[1], d[2]));
+                points[3] = times(3.0, L::sub(d[1], d[2]));
+            }
+            3 => {
+                let odd = L::sub(d[3], d[1]);
+                points[0] = plus(4.0, L::sub(d[0], d[2]), L::add(odd, odd));
+                points[1] = plus(-2.0, odd, L::sub(d[4], d[2]));
+                points[2] = times(3.0, plus(-2.0, d[1], L::sub(d[3], d[2])));
+                points[3] = plus(2.0, d[1], plus(-3.0, d[2], d[3]));
+                points[4] = times(4.0, odd);
+            }
+            _ => {
+                let (even, odd) = (plus(-4.0, d[2], d[4]), plus(-4.0, d[1], d[3]));
+                let (even2, odd2) = (L::sub(d[4], d[2]), L::sub(d[3], d[1]));
+                points[0] = plus(4.0, d[0], plus(-5.0, d[2], d[4]));
+                points[1] = plus(4.0, d[1], plus(-5.0, d[3], d[5]));
+                points[2] = L::add(even, odd);
+                points[3] = L::sub(even, odd);
+                points[4] = plus(2.0, odd2, even2);
+                points[5] = plus(-2.0, odd2, even2);
+            }
         }
-        let (two, four, minus_four) = (K::Lanes::splat(2.0), K::Lanes::splat(4.0), K::Lanes::splat(-4.0));
-        let minus_five = K::Lanes::splat(-5.0);
-        let (even, odd) = (K::Lanes::fma(minus_four, d[2], d[4]), K::Lanes::fma(minus_four, d[1], d[3]));
-        let (even2, odd2) = (K::Lanes::sub(d[4], d[2]), K::Lanes::sub(d[3], d[1]));
-        [
-            K::Lanes::fma(four, d[0], K::Lanes::fma(minus_five, d[2], d[4])),
-            K::Lanes::add(even, odd),
-            K::Lanes::sub(even, odd),
-            K::Lanes::fma(two, odd2, even2),
-            K::Lanes::fma(K::Lanes::splat(-2.0), odd2, even2),
-            K::Lanes::fma(four, d[1], K::Lanes::fma(minus_five, d[3], d[5])),
-        ]
+        points
     }
 }
 
-/// A^T m along one axis: of `m`, the first `M + 2`; of the result, the first `M`.
+/// A^T p along one axis for `m` outputs: of `p`, the first `m + 2`; of the result, the first `m`.
 ///
 /// # Safety
 /// The CPU has the instruction set.
 #[inline(always)]
-unsafe fn transform_output<K: WinogradF32Kernel>(m: [V<K>; SIDE]) -> [V<K>; SIDE] {
+unsafe fn transform_output<L: LanesF32>(m: usize, p: [L::V; SIDE]) -> [L::V; SIDE] {
     // SAFETY: the caller's promise.
     unsafe {
-        let (sum, difference) = (K::Lanes::add(m[1], m[2]), K::Lanes::sub(m[1], m[2]));
-        if K::M == 2 {
-            return [K::Lanes::add(m[0], sum), K::Lanes::sub(difference, m[3]), m[2], m[3], m[4], m[5]];
+        let plus = |factor, x, sum| L::fma(L::splat(factor), x, sum);
+        let mut outputs = p;
+        if m == 1 {
+            outputs[0] = L::add(L::add(p[0], p[2]), p[1]);
+            return outputs;
         }
-        let (sum2, difference2) = (K::Lanes::add(m[3], m[4]), K::Lanes::sub(m[3], m[4]));
-        [
-            K::Lanes::add(K::Lanes::add(m[0], sum), sum2),
-            K::Lanes::fma(K::Lanes::splat(2.0), difference2, difference),
-            K::Lanes::fma(K::Lanes::splat(4.0), sum2, sum),
-            K::Lanes::add(K::Lanes::fma(K::Lanes::splat(8.0), difference2, difference), m[5]),
-            m[4],
-            m[5],
-        ]
+        let (sum, difference) = (L::add(p[2], p[3]), L::sub(p[2], p[3]));
+        match m {
+            2 => {
+                outputs[0] = L::add(p[0], sum);
+                outputs[1] = L::add(difference, p[1]);
+            }
+            3 => {
+                outputs[0] = L::add(L::add(p[0], sum), p[4]);
+                outputs[1] = plus(2.0, p[4], difference);
+                outputs[2] = L::add(plus(4.0, p[4], sum), p[1]);
+            }
+            _ => {
+                let (sum2, difference2) = (L::add(p[4], p[5]), L::sub(p[4], p[5]));
+                outputs[0] = L::add(L::add(p[0], sum), sum2);
+                outputs[1] = plus(2.0, difference2, difference);
+                outputs[2] = plus(4.0, sum2, sum);
+                outputs[3] = L::add(plus(8.0, difference2, difference), p[1]);
+            }
+        }
+        outputs
     }
 }
 
-/// G, by rows.
-fn filter_matrix(m: usize) -> &'static [[f64; 3]] {
-    if m == 2 {
-        &[[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]]
-    } else {
-        &[
-            [1.0 / 4.0, 0.0, 0.0],
-            [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-            [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-            [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-            [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-            [0.0, 0.0, 1.0],
-        ]
-    }
-}
+/// G, by rows, for four outputs; for fewer, its first rows. Scales are those that make most factors of
+/// [`transform_input`] whole numbers.
+const FILTER_MATRIX: [[f64; 3]; SIDE] = [
+    [1.0 / 4.0, 0.0, 0.0],
+    [0.0, 0.0, 1.0],
+    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+];
 
-/// G g G^T of every filter g of OIHW weights, rounded once, as `[panel][point][in_c][NR]`.
-fn pack<K: WinogradF32Kernel>(conv: &Conv2d, oihw: &[f32]) -> AlignedBuf<f32> {
-    let (matrix, in_c) = (filter_matrix(K::M), conv.in_c);
-    let points = matrix.len() * matrix.len();
+/// G g G^T of every filter g of OIHW weights, rounded once, as `[panel][point][in_c][16]`.
+fn pack(conv: &Conv2d, m: [usize; 2], oihw: &[f32]) -> AlignedBuf<f32> {
+    let ([rows, columns], in_c) = (m.map(|m| &FILTER_MATRIX[..m + 2]), conv.in_c);
+    let points = rows.len() * columns.len();
     let mut packed = AlignedBuf::new(points * in_c * conv.out_c);
     for (index, filter) in oihw.chunks_exact(9).enumerate() {
         let (o, i) = (index / in_c, index % in_c);
-        let first = (o / K::NR * points * in_c + i) * K::NR + o % K::NR;
-        let mut half = [[0.0; 3]; SIDE];
-        for (half, row) in half.iter_mut().zip(matrix) {
-            *half = std::array::from_fn(|x| (0..3).map(|y| row[y] * f64::from(filter[y * 3 + x])).sum());
-        }
-        for (y, half) in half.iter().enumerate().take(matrix.len()) {
-            for (x, row) in matrix.iter().enumerate() {
-                let value: f64 = half.iter().zip(row).map(|(a, b)| a * b).sum();
-                packed[first + (y * matrix.len() + x) * in_c * K::NR] = value as f32;
+        let first = (o / BLOCK * points * in_c + i) * BLOCK + o % BLOCK;
+        for (y, row) in rows.iter().enumerate() {
+            let half: [f64; 3] = std::array::from_fn(|x| (0..3).map(|y| row[y] * f64::from(filter[y * 3 + x])).sum());
+            for (x, column) in columns.iter().enumerate() {
+                let value: f64 = half.iter().zip(column).map(|(a, b)| a * b).sum();
+                packed[first + (y * columns.len() + x) * in_c * BLOCK] = value as f32;
             }
         }
     }
@@ -451,7 +543,7 @@ fn pack<K: WinogradF32Kernel>(conv: &Conv2d, oihw: &[f32]) -> AlignedBuf<f32> {
 
 impl<K: WinogradF32Kernel> PackedF32 for WinogradF32<K> {
     fn scratch_len(&self) -> usize {
-        Self::POINTS * self.point_stride + 16
+        self.points() * self.point_stride
     }
 
     fn weight_bytes(&self) -> usize {
@@ -461,8 +553,8 @@ impl<K: WinogradF32Kernel> PackedF32 for WinogradF32<K> {
     fn run(&self, input: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team) {
         let scratch = &mut scratch[..self.scratch_len()];
         let out = SharedMut::new(output);
-        for chunk in self.chunks() {
-            let items = chunk.len * self.blocks();
+        for chunk in &self.chunks {
+            let items = self.conv.in_c / BLOCK * chunk.tiles.len();
             let tasks = items.min(INPUT_TASKS);
             let transformed = SharedMut::new(scratch);
             team.run(tasks, |task| {
@@ -471,7 +563,7 @@ impl<K: WinogradF32Kernel> PackedF32 for WinogradF32<K> {
                 unsafe { K::transform(self, items, chunk, input, &transformed) }
             });
             let transformed = &*scratch;
-            team.run(self.conv.out_c / K::NR, |panel| {
+            team.run(self.conv.out_c / BLOCK, |panel| {
                 // SAFETY: as above; all items of the chunk are done; each panel is one task's.
                 unsafe { K::multiply(self, panel, chunk, transformed, &out) }
             });
