@@ -2,6 +2,8 @@
 //! those of torch 2.5.1 on channels-last data (what its convolutions hand on); they differ at even numbers of pixels
 //! alone, where an average may be a tie.
 
+use std::ops::Range;
+
 use crate::quant::Rounding;
 use crate::{Numerics, QParams};
 
@@ -71,7 +73,7 @@ fn fbgemm_channels<const N: usize>(x: QParams, input: &[u8], n: usize, channel: 
         std::array::from_fn(|lane| x.dequantize(values[lane]))
     };
     let in_groups = channel < channels / GROUP * GROUP;
-    let sums: [f32; N] = if in_groups { cascade(n, value) } else { interleaved(n, value) };
+    let sums: [f32; N] = if in_groups { cascade(n, [0.0; N], add, value) } else { interleaved(n, value) };
     out.iter_mut().zip(sums).for_each(|(out, sum)| *out = rounding.round(sum / n as f32 * inverse));
 }
 
@@ -87,7 +89,7 @@ pub(crate) fn average_multiplier(numerics: Numerics, scale: f32, n: usize) -> f3
 const BLOCK: usize = 64;
 
 /// Channels that torch sums together: four vectors of eight.
-const GROUP: usize = 32;
+pub(crate) const GROUP: usize = 32;
 
 /// Levels of torch's cascaded sum.
 const LEVELS: usize = 4;
@@ -99,31 +101,30 @@ pub(crate) fn pixels(input: &[u8], channels: usize, out: &[u8]) -> usize {
     input.len() / channels
 }
 
-/// Sums of n values in torch's order, of `N` channels at once: a chunk of 2^p values at a time into the lowest level,
+/// Sum of n values, each of several channels, in torch's order: a chunk of 2^p values at a time into the lowest level,
 /// which after each chunk moves up by one level, and on from any level whose 2^p additions are complete;
 /// p = max(4, ceil(log2 n) / 4). What is left over stays in the lowest level, and the levels are added at the end.
 #[inline(always)]
-fn cascade<const N: usize>(n: usize, value: impl Fn(usize) -> [f32; N]) -> [f32; N] {
+pub(crate) fn cascade<S: Copy>(n: usize, zero: S, add: impl Fn(S, S) -> S, value: impl Fn(usize) -> S) -> S {
     let ceil_log2 = n.next_power_of_two().trailing_zeros();
     let power = (ceil_log2 / LEVELS as u32).max(4);
     let chunk = 1_usize << power;
-    let mut levels = [[0.0_f32; N]; LEVELS];
+    let mut levels = [zero; LEVELS];
     let full = n / chunk * chunk;
+    let sum = |range: Range<usize>| range.fold(zero, |sum, index| add(sum, value(index)));
     for start in (0..full).step_by(chunk) {
-        (start..start + chunk).for_each(|index| add(&mut levels[0], value(index)));
+        levels[0] = sum(start..start + chunk);
         for level in 1..LEVELS {
-            let below = std::mem::replace(&mut levels[level - 1], [0.0; N]);
-            add(&mut levels[level], below);
+            let below = std::mem::replace(&mut levels[level - 1], zero);
+            levels[level] = add(levels[level], below);
             let done = start + chunk;
             if done & ((chunk - 1) << (level as u32 * power)) != 0 {
                 break;
             }
         }
     }
-    (full..n).for_each(|index| add(&mut levels[0], value(index)));
-    let [mut sums, rest @ ..] = levels;
-    rest.into_iter().for_each(|level| add(&mut sums, level));
-    sums
+    levels[0] = sum(full..n);
+    levels.into_iter().reduce(add).unwrap_or(zero)
 }
 
 /// Sums of n values as torch sums a single vector: four cascades of every fourth value, the remainder of n on the
@@ -131,16 +132,14 @@ fn cascade<const N: usize>(n: usize, value: impl Fn(usize) -> [f32; N]) -> [f32;
 #[inline(always)]
 fn interleaved<const N: usize>(n: usize, value: impl Fn(usize) -> [f32; N]) -> [f32; N] {
     let rows = n / 4;
-    let part = |k: usize| if rows > 0 { cascade(rows, |i| value(i * 4 + k)) } else { [0.0; N] };
-    let mut sums = part(0);
-    (rows * 4..n).for_each(|index| add(&mut sums, value(index)));
-    (1..4).for_each(|k| add(&mut sums, part(k)));
-    sums
+    let part = |k: usize| if rows > 0 { cascade(rows, [0.0; N], add, |i| value(i * 4 + k)) } else { [0.0; N] };
+    let first = (rows * 4..n).fold(part(0), |sums, index| add(sums, value(index)));
+    (1..4).fold(first, |sums, k| add(sums, part(k)))
 }
 
 #[inline(always)]
-fn add<const N: usize>(sums: &mut [f32; N], values: [f32; N]) {
-    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+fn add<const N: usize>(a: [f32; N], b: [f32; N]) -> [f32; N] {
+    std::array::from_fn(|lane| a[lane] + b[lane])
 }
 
 #[cfg(test)]
@@ -152,7 +151,7 @@ mod tests {
         for n in [1, 3, 4, 15, 16, 17, 49, 255, 256, 257, 4096, 5000] {
             let expected = (n * (n - 1) / 2) as f32;
             // Below 2^24 every partial sum is an integer that f32 holds.
-            assert_eq!(cascade(n, |i| [i as f32]), [expected]);
+            assert_eq!(cascade(n, [0.0], add, |i| [i as f32]), [expected]);
             assert_eq!(interleaved(n, |i| [i as f32]), [expected]);
         }
     }

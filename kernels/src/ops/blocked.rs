@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::mean::average_multiplier;
 use crate::quant::Rounding;
-use crate::{Element, Numerics, Pool2d, QParams};
+use crate::{Element, Lut, Numerics, Pool2d, QParams};
 
 /// Channels whose sums are made at once.
 pub(super) const CHANNELS: usize = 32;
@@ -70,16 +70,16 @@ fn sums_block<T: Element, S: Copy + Default, const N: usize>(
     out[..N].iter_mut().zip(sums).for_each(|(out, sum)| *out = finish(sum));
 }
 
+/// Maxima of the windows of the output's rows from `row` on.
+pub(super) fn max_pool_rows<T: Element + PartialOrd>(pool: &Pool2d, x: &[T], least: T, row: usize, out: &mut [T]) {
+    for (index, out) in out.chunks_exact_mut(pool.channels).enumerate() {
+        max_pool_pixel(pool, x, least, row + index / pool.out_w(), index % pool.out_w(), out);
+    }
+}
+
 /// Maxima of the window at one output pixel.
 #[inline(always)]
-pub(super) fn max_pool_pixel<T: Element + PartialOrd>(
-    pool: &Pool2d,
-    x: &[T],
-    least: T,
-    row: usize,
-    column: usize,
-    out: &mut [T],
-) {
+fn max_pool_pixel<T: Element + PartialOrd>(pool: &Pool2d, x: &[T], least: T, row: usize, column: usize, out: &mut [T]) {
     let (rows, columns) = (pool.window(0, row), pool.window(1, column));
     let mut done = 0;
     while out.len() - done >= 32 {
@@ -143,9 +143,18 @@ pub(super) fn shuffle_two<T: Element>(x: &[T], c: usize, out: &mut [T]) {
     }
 }
 
+/// [`crate::concat_shuffle`].
+#[inline(always)]
+pub(super) fn concat_shuffle<T: Element>(inputs: [(&[T], Option<&Lut>); 2], channels: usize, out: &mut [T]) {
+    match inputs {
+        [(a, None), (b, None)] => interleave_two(a, b, out),
+        _ => crate::concat_shuffle(inputs, channels, out),
+    }
+}
+
 /// Elements of two slices in turns.
 #[inline(always)]
-pub(super) fn interleave_two<T: Element>(a: &[T], b: &[T], out: &mut [T]) {
+fn interleave_two<T: Element>(a: &[T], b: &[T], out: &mut [T]) {
     for (pair, (&a, &b)) in out.chunks_exact_mut(2).zip(a.iter().zip(b)) {
         pair[0] = a;
         pair[1] = b;

@@ -23,6 +23,9 @@ enum Level {
     /// x86-64 with AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// x86-64 with AVX-512 F, BW, VL and DQ.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 /// Elementwise ops, pooling and moves of channels for one instruction set.
@@ -31,13 +34,16 @@ pub struct Ops {
     level: Level,
 }
 
-/// Calls a function of `x86::ops`, or evaluates the other expression.
-macro_rules! avx2_or {
+/// Calls the level's function of this name, or evaluates the other expression.
+macro_rules! x86_or {
     ($level:expr, $name:ident($($argument:expr),*), $other:expr) => {
         match $level {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Ops::new` made this level on a CPU with AVX2 and FMA, all that these functions require.
             Level::Avx2 => unsafe { crate::x86::ops::$name($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Ops::new` made this level on a CPU with AVX-512 F, BW, VL and DQ, all that these functions require.
+            Level::Avx512 => unsafe { crate::x86::avx512::ops::$name($($argument),*) },
             _ => $other,
         }
     };
@@ -53,6 +59,8 @@ impl Ops {
         let level = match isa {
             Isa::Scalar => Level::Scalar,
             #[cfg(target_arch = "x86_64")]
+            _ if isa.includes(Isa::Avx512) => Level::Avx512,
+            #[cfg(target_arch = "x86_64")]
             _ if isa.includes(Isa::Avx2) => Level::Avx2,
             _ => Level::Blocked,
         };
@@ -67,7 +75,7 @@ impl Ops {
         assert!(a.len() == b.len() && a.len() == out.len(), "int8 add: lengths");
         split(team, out, BLOCK, a.len(), |start, out| {
             let (a, b) = (&a[start..][..out.len()], &b[start..][..out.len()]);
-            avx2_or!(self.level, add_u8(add, a, b, out), add.run(a, b, out));
+            x86_or!(self.level, add_u8(add, a, b, out), add.run(a, b, out));
         });
     }
 
@@ -80,7 +88,7 @@ impl Ops {
         split(team, out, each.unwrap_or(BLOCK), a.len(), |start, out| {
             let a = &a[start..][..out.len()];
             let (b, channels) = if each.is_some() { (b, channels) } else { (&b[start..][..out.len()], out.len()) };
-            avx2_or!(self.level, mul_u8(mul, a, b, out, channels), mul.run(a, b, out, channels));
+            x86_or!(self.level, mul_u8(mul, a, b, out, channels), mul.run(a, b, out, channels));
         });
     }
 
@@ -92,7 +100,7 @@ impl Ops {
         assert_eq!(x.len(), out.len(), "table: input and output lengths");
         split(team, out, BLOCK, x.len(), |start, out| {
             let x = &x[start..][..out.len()];
-            avx2_or!(self.level, apply_lut(lut, x, out), crate::apply_lut(lut, x, out));
+            x86_or!(self.level, apply_lut(lut, x, out), crate::apply_lut(lut, x, out));
         });
     }
 
@@ -104,7 +112,7 @@ impl Ops {
         assert_eq!(x.len(), out.len(), "quantize: input and output lengths");
         split(team, out, BLOCK, x.len(), |start, out| {
             let x = &x[start..][..out.len()];
-            avx2_or!(self.level, quantize_u8(x, q, out), crate::quantize_u8(x, q, out));
+            x86_or!(self.level, quantize_u8(x, q, out), crate::quantize_u8(x, q, out));
         });
     }
 
@@ -115,9 +123,9 @@ impl Ops {
     pub fn quantize_planes_u8(self, x: &[f32], channels: usize, q: QParams, out: &mut [u8], team: &Team) {
         check_planes(x.len(), channels, out.len());
         let pixels = x.len() / channels;
-        split(team, out, channels * 16, x.len(), |start, out| {
+        split(team, out, channels * 64, x.len(), |start, out| {
             let range = start / channels..(start + out.len()) / channels;
-            avx2_or!(
+            x86_or!(
                 self.level,
                 quantize_planes_u8(x, pixels, range, channels, q, out),
                 quantize_planes_u8(x, pixels, range, channels, q, out)
@@ -170,7 +178,14 @@ impl Ops {
         }
         let pixels = crate::mean::pixels(x, channels, out);
         split(team, out, blocked::CHANNELS, x.len(), |start, out| {
-            self.compiled(|| blocked::average_u8(numerics, q, x, pixels, start, out));
+            match self.level {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: `Ops::new` made this level on a CPU with AVX-512 F and BW.
+                Level::Avx512 => unsafe {
+                    crate::x86::avx512::ops::average_u8(numerics, q, x, pixels, start, out);
+                },
+                _ => self.compiled(|| blocked::average_u8(numerics, q, x, pixels, start, out)),
+            }
         });
     }
 
@@ -186,7 +201,14 @@ impl Ops {
                 let pixels = crate::mean::pixels(x, channels, out);
                 // Sums of floats take longer than moving as many bytes.
                 split(team, out, blocked::CHANNELS, 8 * x.len(), |start, out| {
-                    self.compiled(|| crate::mean::mean_fbgemm(q, x, pixels, start, out));
+                    match self.level {
+                        #[cfg(target_arch = "x86_64")]
+                        // SAFETY: `Ops::new` made this level on a CPU with AVX-512 F and BW.
+                        Level::Avx512 => unsafe {
+                            crate::x86::avx512::ops::mean_fbgemm(q, x, pixels, start, out);
+                        },
+                        _ => self.compiled(|| crate::mean::mean_fbgemm(q, x, pixels, start, out)),
+                    }
                 });
             }
         }
@@ -211,19 +233,14 @@ impl Ops {
     /// # Panics
     /// If a slice does not have the geometry's length.
     pub fn max_pool_u8(self, pool: &Pool2d, x: &[u8], out: &mut [u8], team: &Team) {
-        #[cfg(target_arch = "x86_64")]
-        if self.level == Level::Avx2 {
-            assert!(x.len() == pool.in_len() && out.len() == pool.out_len(), "pooling: lengths");
-            let row_len = pool.out_w() * pool.channels;
-            return split(team, out, row_len, x.len(), |start, out| {
-                for (index, out) in out.chunks_exact_mut(row_len).enumerate() {
-                    // SAFETY: `Ops::new` made this level on a CPU with AVX2.
-                    unsafe { crate::x86::ops::max_pool_row(pool, x, start / row_len + index, out) }
-                }
-            });
+        assert!(x.len() == pool.in_len() && out.len() == pool.out_len(), "pooling: lengths");
+        if self.level == Level::Scalar {
+            return crate::max_pool_u8(pool, x, out);
         }
-        self.max_pool(pool, x, out, team, crate::max_pool_u8, |out: &mut [u8], row, column| {
-            blocked::max_pool_pixel(pool, x, 0, row, column, out);
+        let row_len = pool.out_w() * pool.channels;
+        split(team, out, row_len, x.len(), |start, out| {
+            let row = start / row_len;
+            x86_or!(self.level, max_pool_rows(pool, x, row, out), blocked::max_pool_rows(pool, x, 0, row, out));
         });
     }
 
@@ -233,7 +250,7 @@ impl Ops {
     /// If a slice does not have the geometry's length.
     pub fn max_pool_f32(self, pool: &Pool2d, x: &[f32], out: &mut [f32], team: &Team) {
         #[cfg(target_arch = "x86_64")]
-        if self.level == Level::Avx2 {
+        if matches!(self.level, Level::Avx2 | Level::Avx512) {
             assert!(x.len() == pool.in_len() && out.len() == pool.out_len(), "pooling: lengths");
             let row_len = pool.out_w() * pool.channels;
             return split(team, out, row_len, size_of_val(x), |start, out| {
@@ -243,31 +260,13 @@ impl Ops {
                 }
             });
         }
-        self.max_pool(pool, x, out, team, crate::max_pool_f32, |out: &mut [f32], row, column| {
-            blocked::max_pool_pixel(pool, x, f32::NEG_INFINITY, row, column, out);
-        });
-    }
-
-    fn max_pool<T: Element>(
-        self,
-        pool: &Pool2d,
-        x: &[T],
-        out: &mut [T],
-        team: &Team,
-        scalar: impl Fn(&Pool2d, &[T], &mut [T]),
-        pixel: impl Fn(&mut [T], usize, usize) + Sync,
-    ) {
         assert!(x.len() == pool.in_len() && out.len() == pool.out_len(), "pooling: lengths");
         if self.level == Level::Scalar {
-            return scalar(pool, x, out);
+            return crate::max_pool_f32(pool, x, out);
         }
         let row_len = pool.out_w() * pool.channels;
         split(team, out, row_len, size_of_val(x), |start, out| {
-            self.compiled(|| {
-                for (index, out) in out.chunks_exact_mut(pool.channels).enumerate() {
-                    pixel(out, start / row_len + index / pool.out_w(), index % pool.out_w());
-                }
-            });
+            blocked::max_pool_rows(pool, x, f32::NEG_INFINITY, start / row_len, out);
         });
     }
 
@@ -308,7 +307,7 @@ impl Ops {
             return blocked::copy_rows(x, channels, 0, out, total, column, channels);
         };
         let Some(out) = T::bytes_mut(out) else { return };
-        avx2_or!(
+        x86_or!(
             self.level,
             concat_lut(lut, bytes, channels, out, total, column),
             crate::scalar::channels::concat_lut(lut, bytes, channels, out, total, column)
@@ -325,7 +324,15 @@ impl Ops {
         let work = size_of_val(out);
         split(team, out, len, work, |start, out| {
             let x = &x[start / len * in_c..][..out.len() / len * in_c];
-            self.compiled(|| blocked::copy_rows(x, in_c, first, out, len, 0, len));
+            match T::bytes(x) {
+                #[cfg(target_arch = "x86_64")]
+                Some(x) if self.level == Level::Avx512 => {
+                    let Some(out) = T::bytes_mut(out) else { return };
+                    // SAFETY: `Ops::new` made this level on a CPU with AVX-512 F.
+                    unsafe { crate::x86::avx512::ops::slice_rows(x, in_c, first, len, out) }
+                }
+                _ => self.compiled(|| blocked::copy_rows(x, in_c, first, out, len, 0, len)),
+            }
         });
     }
 
@@ -338,13 +345,11 @@ impl Ops {
         assert_eq!(x.len(), out.len(), "shuffle: input and output lengths");
         split(team, out, c, size_of_val(x), |start, out| {
             let x = &x[start..][..out.len()];
-            match (T::bytes(x), self.level) {
+            match T::bytes(x) {
                 _ if groups != 2 || self.level == Level::Scalar => crate::channel_shuffle(x, c, groups, out),
-                #[cfg(target_arch = "x86_64")]
-                (Some(x), Level::Avx2) => {
+                Some(x) => {
                     let Some(out) = T::bytes_mut(out) else { return };
-                    // SAFETY: `Ops::new` made this level on a CPU with AVX2.
-                    unsafe { crate::x86::ops::shuffle_two(x, c, out) }
+                    x86_or!(self.level, shuffle_two(x, c, out), blocked::shuffle_two(x, c, out));
                 }
                 _ => self.compiled(|| blocked::shuffle_two(x, c, out)),
             }
@@ -375,16 +380,20 @@ impl Ops {
     /// Some pixels of [`Ops::concat_shuffle`].
     #[inline(always)]
     fn concat_shuffle_part<T: Element>(self, inputs: [(&[T], Option<&Lut>); 2], channels: usize, out: &mut [T]) {
-        let ([(a, lut_a), (b, lut_b)], plain) = (inputs, inputs.iter().all(|(_, lut)| lut.is_none()));
-        match (T::bytes(a), T::bytes(b), self.level) {
-            #[cfg(target_arch = "x86_64")]
-            (Some(a), Some(b), Level::Avx2) if plain || channels.is_multiple_of(crate::lut::CONCAT_BLOCK) => {
+        let ([(a, _), (b, _)], luts) = (inputs, inputs.map(|(_, lut)| lut));
+        // The second columns of tables are for channels after the last eight.
+        let one_column = luts == [None, None] || channels.is_multiple_of(crate::lut::CONCAT_BLOCK);
+        match (T::bytes(a), T::bytes(b)) {
+            _ if self.level == Level::Scalar || !one_column => crate::concat_shuffle(inputs, channels, out),
+            (Some(a), Some(b)) => {
                 let Some(out) = T::bytes_mut(out) else { return };
-                // SAFETY: `Ops::new` made this level on a CPU with AVX2.
-                unsafe { crate::x86::ops::interleave_mapped([a, b], [lut_a, lut_b], out) }
+                x86_or!(
+                    self.level,
+                    interleave_mapped([a, b], luts, out),
+                    blocked::concat_shuffle([(a, luts[0]), (b, luts[1])], channels, out)
+                );
             }
-            (_, _, level) if plain && level != Level::Scalar => blocked::interleave_two(a, b, out),
-            _ => crate::concat_shuffle([(a, lut_a), (b, lut_b)], channels, out),
+            _ => blocked::concat_shuffle(inputs, channels, out),
         }
     }
 
@@ -456,7 +465,7 @@ impl Ops {
     /// Runs plain Rust that is compiled for the level's instructions, as far as the compiler inlines it.
     #[inline(always)]
     fn compiled(self, f: impl FnOnce()) {
-        avx2_or!(self.level, compiled(f), f());
+        x86_or!(self.level, compiled(f), f());
     }
 }
 

@@ -337,9 +337,19 @@ fn copy_row(x: &[u8], out: &mut [u8]) {
 /// Bytes of maxima over rows that lie on the stack at once.
 const POOL_BYTES: usize = 8192;
 
-/// [`crate::max_pool_u8`] of one output row: maxima over the rows of the windows, whole rows at a time, then over columns.
+/// [`crate::max_pool_u8`] of the output's rows from `row` on: maxima over the rows of the windows, whole rows at a time, then
+/// over columns.
 #[target_feature(enable = "avx2")]
-pub(crate) fn max_pool_row(pool: &Pool2d, x: &[u8], row: usize, out: &mut [u8]) {
+pub(crate) fn max_pool_rows(pool: &Pool2d, x: &[u8], row: usize, out: &mut [u8]) {
+    let mut buffer = [0_u8; POOL_BYTES];
+    for (index, out) in out.chunks_exact_mut(pool.out_w() * pool.channels).enumerate() {
+        max_pool_row(pool, x, row + index, &mut buffer, out);
+    }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn max_pool_row(pool: &Pool2d, x: &[u8], row: usize, buffer: &mut [u8; POOL_BYTES], out: &mut [u8]) {
     let (channels, row_len) = (pool.channels, pool.in_w * pool.channels);
     let rows = pool.window(0, row);
     // Pixels of the input that fit the buffer, and so many windows reach over them.
@@ -350,7 +360,6 @@ pub(crate) fn max_pool_row(pool: &Pool2d, x: &[u8], row: usize, out: &mut [u8]) 
         }
         return;
     };
-    let mut buffer = [0_u8; POOL_BYTES];
     for (index, out) in out.chunks_mut(windows * channels).enumerate() {
         let (first, end) = (index * windows, index * windows + out.len() / channels);
         let pixels = pool.window(1, first).start..pool.window(1, end - 1).end;

@@ -8,6 +8,7 @@ mod depthwise_f32;
 mod depthwise_u8;
 pub(super) mod epilogue;
 mod gemm;
+pub(crate) mod ops;
 
 pub(crate) use depthwise_f32::DEPTHWISE_F32;
 pub(crate) use depthwise_u8::DEPTHWISE_U8_VNNI;

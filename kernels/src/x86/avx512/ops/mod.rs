@@ -1,0 +1,135 @@
+//! Elementwise int8 ops, pooling and moves of bytes with AVX-512 (F, BW, VL, DQ). Each equals the scalar version of its op
+//! bit for bit. Ends of tensors, and constants that networks do not have, are left to the AVX2 versions.
+//!
+//! A row that is no multiple of a vector is read and written in whole vectors all the same: what lies beyond it in the
+//! output belongs to rows that are written later. Masks are for the end of a tensor alone; some CPUs store slowly with them.
+
+mod arithmetic;
+mod moves;
+mod pool;
+mod quantize;
+mod tables;
+
+pub(crate) use self::arithmetic::{add_u8, mul_u8};
+pub(crate) use self::moves::slice_rows;
+pub(crate) use self::pool::{average_u8, max_pool_rows, mean_fbgemm};
+pub(crate) use self::quantize::{quantize_planes_u8, quantize_u8};
+pub(crate) use self::tables::{apply_lut, interleave_mapped};
+pub(crate) use crate::x86::ops::{compiled, concat_lut, shuffle_two};
+
+use std::arch::x86_64::*;
+
+use crate::quant::Rounding;
+
+/// Bytes of a register.
+const LANES: usize = 64;
+
+/// Scaled values up to here need no clamp before they become integers: packing clamps by saturation.
+const UNCLAMPED: f64 = (1 << 30) as f64;
+
+/// 64 bytes.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load(x: &[u8]) -> __m512i {
+    let x = &x[..LANES];
+    // SAFETY: the slice has 64 readable bytes; the load needs no alignment.
+    unsafe { _mm512_loadu_si512(x.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store(x: __m512i, out: &mut [u8]) {
+    let out = &mut out[..LANES];
+    // SAFETY: the slice has 64 writable bytes; the store needs no alignment.
+    unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), x) }
+}
+
+/// The first 64 bytes, or what there are and zeros.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn load_first(x: &[u8]) -> __m512i {
+    if x.len() >= LANES {
+        return load(x);
+    }
+    // SAFETY: the mask selects the slice's bytes alone; masked ones are not accessed.
+    unsafe { _mm512_maskz_loadu_epi8((1 << x.len()) - 1, x.as_ptr().cast()) }
+}
+
+/// Stores as many of 64 bytes as the slice has room for.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn store_first(x: __m512i, out: &mut [u8]) {
+    if out.len() >= LANES {
+        return store(x, out);
+    }
+    // SAFETY: the mask selects the slice's bytes alone; masked ones are not accessed.
+    unsafe { _mm512_mask_storeu_epi8(out.as_mut_ptr().cast(), (1 << out.len()) - 1, x) }
+}
+
+/// 16 bytes as f32.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn floats(x: &[u8]) -> __m512 {
+    let x = &x[..16];
+    // SAFETY: the slice has 16 readable bytes; the load needs no alignment.
+    _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(x.as_ptr().cast()) }))
+}
+
+/// The four blocks of 16 bytes of a register as f32.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn floats_of(x: __m512i) -> [__m512; 4] {
+    let blocks = [
+        _mm512_castsi512_si128(x),
+        _mm512_extracti32x4_epi32::<1>(x),
+        _mm512_extracti32x4_epi32::<2>(x),
+        _mm512_extracti32x4_epi32::<3>(x),
+    ];
+    blocks.map(|x| _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(x)))
+}
+
+/// [`Rounding`] of values whose magnitude is at most [`UNCLAMPED`].
+#[derive(Clone, Copy)]
+struct Round {
+    zero_point: __m512i,
+    low: __m512i,
+}
+
+impl Round {
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn new(rounding: Rounding) -> Self {
+        let low = rounding.low as i32 + rounding.zero_point;
+        Self { zero_point: _mm512_set1_epi16(rounding.zero_point as i16), low: _mm512_set1_epi8(low as u8 as i8) }
+    }
+
+    /// 64 bytes of four times 16 values: rounded half to even (Rust never changes MXCSR), the zero point added, clamped.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn bytes(self, x: [__m512; 4]) -> __m512i {
+        in_order(self.packed(x.map(|x| _mm512_cvtps_epi32(x))))
+    }
+
+    /// Integers plus the zero point, clamped to bytes, in the order of [`place`]: all steps saturate.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn packed(self, [a, b, c, d]: [__m512i; 4]) -> __m512i {
+        let ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.zero_point);
+        let cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), self.zero_point);
+        _mm512_max_epu8(_mm512_packus_epi16(ab, cd), self.low)
+    }
+}
+
+/// Where packing four registers of 16 integers leaves element `at` of the 64: it works on 128-bit parts, of which part p
+/// gets the p-th four elements of each register.
+const fn place(at: usize) -> usize {
+    at % 16 / 4 * 16 + at / 16 * 4 + at % 4
+}
+
+/// Packed bytes in order.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn in_order(packed: __m512i) -> __m512i {
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_permutexvar_epi32(order, packed)
+}

@@ -1,0 +1,173 @@
+//! Maxima of windows, averages and means.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::{LANES, Round, floats, load_first, store, store_first};
+use crate::mean::{GROUP, average_multiplier, cascade};
+use crate::quant::Rounding;
+use crate::x86::ops as narrow;
+use crate::{Numerics, Pool2d, QParams};
+
+/// Bytes of maxima over rows that lie on the stack at once.
+const POOL_BYTES: usize = 8192;
+
+/// [`crate::max_pool_u8`] of the output's rows from `row` on: maxima over the rows of the windows, whole rows at a time, then
+/// over columns.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(crate) fn max_pool_rows(pool: &Pool2d, x: &[u8], row: usize, out: &mut [u8]) {
+    let (channels, row_len) = (pool.channels, pool.in_w * pool.channels);
+    // Pixels of the input that fit the buffer, and so many windows reach over them.
+    let Some(fitting) = (POOL_BYTES / channels).checked_sub(pool.kernel[1]) else {
+        return narrow::max_pool_rows(pool, x, row, out);
+    };
+    let windows = fitting / pool.stride[1] + 1;
+    let mut buffer = [0_u8; POOL_BYTES + LANES];
+    for (index, out) in out.chunks_exact_mut(pool.out_w() * channels).enumerate() {
+        let rows = pool.window(0, row + index);
+        for (index, out) in out.chunks_mut(windows * channels).enumerate() {
+            let (first, end) = (index * windows, index * windows + out.len() / channels);
+            let pixels = pool.window(1, first).start..pool.window(1, end - 1).end;
+            let from = |row: usize| &x[row * row_len..][pixels.start * channels..pixels.end * channels];
+            max_of_rows(rows.clone().map(from), &mut buffer);
+            max_of_columns(pool, first..end, pixels.start, &buffer, out);
+        }
+    }
+}
+
+/// The largest of each byte of rows, three at a time.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn max_of_rows<'a>(mut rows: impl Iterator<Item = &'a [u8]>, most: &mut [u8]) {
+    let Some(first) = rows.next() else { return };
+    let second = rows.next().unwrap_or(first);
+    let third = rows.next().unwrap_or(second);
+    for (((most, a), b), c) in
+        most.chunks_mut(LANES).zip(first.chunks(LANES)).zip(second.chunks(LANES)).zip(third.chunks(LANES))
+    {
+        store_first(_mm512_max_epu8(_mm512_max_epu8(load_first(a), load_first(b)), load_first(c)), most);
+    }
+    for row in rows {
+        for (most, x) in most.chunks_mut(LANES).zip(row.chunks(LANES)) {
+            store_first(_mm512_max_epu8(load_first(most), load_first(x)), most);
+        }
+    }
+}
+
+/// The largest of each channel of the windows at output columns `columns`; `most` has a row's pixels from `start` on, and 64
+/// bytes more.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn max_of_columns(pool: &Pool2d, columns: Range<usize>, start: usize, most: &[u8], out: &mut [u8]) {
+    let channels = pool.channels;
+    for (index, column) in columns.enumerate() {
+        let window = pool.window(1, column);
+        let (pixels, out) = (&most[(window.start - start) * channels..], &mut out[index * channels..]);
+        for channel in (0..channels).step_by(32) {
+            let (pixels, out) = (&pixels[channel..], &mut out[channel..]);
+            let most = match window.len() {
+                2 => max_of_pixels::<2>(pixels, channels),
+                3 => max_of_pixels::<3>(pixels, channels),
+                width => (1..width)
+                    .fold(load32(pixels), |most, pixel| _mm256_max_epu8(most, load32(&pixels[pixel * channels..]))),
+            };
+            store32_first(most, out);
+        }
+    }
+}
+
+/// The largest of 32 channels of `WIDTH` pixels.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn max_of_pixels<const WIDTH: usize>(pixels: &[u8], channels: usize) -> __m256i {
+    let pixels = &pixels[..(WIDTH - 1) * channels + 32];
+    let mut most = load32(pixels);
+    for pixel in 1..WIDTH {
+        most = _mm256_max_epu8(most, load32(&pixels[pixel * channels..]));
+    }
+    most
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load32(x: &[u8]) -> __m256i {
+    let x = &x[..32];
+    // SAFETY: the slice has 32 readable bytes; the load needs no alignment.
+    unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
+}
+
+/// Stores as many of 32 bytes as the slice has room for.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn store32_first(x: __m256i, out: &mut [u8]) {
+    if out.len() >= 32 {
+        // SAFETY: the slice has 32 writable bytes; the store needs no alignment.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), x) }
+    } else {
+        store_first(_mm512_castsi256_si512(x), out);
+    }
+}
+
+/// Averages of channels `start ..`, as [`crate::global_avg_pool_u8`].
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(crate) fn average_u8(numerics: Numerics, q: QParams, x: &[u8], pixels: usize, start: usize, out: &mut [u8]) {
+    let multiplier = _mm512_set1_ps(average_multiplier(numerics, q.scale, pixels));
+    let round = Round::new(Rounding::new(q.zero_point, false));
+    let zeros = _mm512_set1_epi32((pixels * usize::from(q.zero_point)) as i32);
+    let channels = x.len() / pixels;
+    for (block, out) in out.chunks_mut(LANES).enumerate() {
+        // What a multiplier of about 1 / n leaves is no more than a few hundred.
+        let averages = sums(x, channels, start + block * LANES)
+            .map(|sum| _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sum, zeros)), multiplier)));
+        store_first(round.packed(averages), out);
+    }
+}
+
+/// Sums of 64 channels from `column` on, or of what there are, over all pixels, in the order that packing wants.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn sums(x: &[u8], channels: usize, column: usize) -> [__m512i; 4] {
+    /// Pixels whose sum u16 holds.
+    const CHUNK: usize = 256;
+    let zero = _mm512_setzero_si512();
+    let mut sums = [zero; 4];
+    for x in x.chunks(CHUNK * channels) {
+        // Pairs of bytes as they are, modulo 2^16, and their upper bytes: the lower ones' sums are what is left.
+        let (mut pairs, mut odd) = (zero, zero);
+        for pixel in x.chunks_exact(channels) {
+            let bytes = load_first(&pixel[column..]);
+            pairs = _mm512_add_epi16(pairs, bytes);
+            odd = _mm512_add_epi16(odd, _mm512_srli_epi16::<8>(bytes));
+        }
+        let even = _mm512_sub_epi16(pairs, _mm512_slli_epi16::<8>(odd));
+        let words = [_mm512_unpacklo_epi16(even, odd), _mm512_unpackhi_epi16(even, odd)];
+        for (sums, words) in sums.chunks_exact_mut(2).zip(words) {
+            sums[0] = _mm512_add_epi32(sums[0], _mm512_unpacklo_epi16(words, zero));
+            sums[1] = _mm512_add_epi32(sums[1], _mm512_unpackhi_epi16(words, zero));
+        }
+    }
+    sums
+}
+
+/// [`crate::mean::mean_fbgemm`], 64 channels at a time where all are in groups of 32.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(crate) fn mean_fbgemm(q: QParams, x: &[u8], n: usize, start: usize, out: &mut [u8]) {
+    let channels = x.len() / n;
+    let end = (channels / GROUP * GROUP).min(start + out.len());
+    let blocks = end.saturating_sub(start) / LANES;
+    let round = Round::new(Rounding::new(q.zero_point, false));
+    let (zero_point, scale) = (_mm512_set1_ps(f32::from(q.zero_point)), _mm512_set1_ps(q.scale));
+    let (count, inverse) = (_mm512_set1_ps(n as f32), _mm512_set1_ps(1.0 / q.scale));
+    for block in 0..blocks {
+        let value = |pixel: usize| {
+            let x = &x[pixel * channels + start + block * LANES..][..LANES];
+            [0, 16, 32, 48].map(|at| _mm512_mul_ps(_mm512_sub_ps(floats(&x[at..]), zero_point), scale))
+        };
+        let add = |a: [__m512; 4], b: [__m512; 4]| [0, 1, 2, 3].map(|i| _mm512_add_ps(a[i], b[i]));
+        let sums = cascade(n, [_mm512_setzero_ps(); 4], add, value);
+        // A mean is no more than 255 steps, but for rounding.
+        let means = sums.map(|sum| _mm512_mul_ps(_mm512_div_ps(sum, count), inverse));
+        store(round.bytes(means), &mut out[block * LANES..]);
+    }
+    crate::mean::mean_fbgemm(q, x, n, start + blocks * LANES, &mut out[blocks * LANES..]);
+}
