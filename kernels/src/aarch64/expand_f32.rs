@@ -1,12 +1,10 @@
 //! f32 pointwise convolution with the depthwise one after it, NEON: blocks of 8 channels, 6 expanded pixels and
 //! 8 outputs at a time.
 
-use std::ops::Range;
-
 use super::lanes::NeonLanes;
 use crate::Isa;
 use crate::conv::ExpandKernel;
-use crate::conv::vector::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, is_expand};
+use crate::conv::vector::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, Items, is_expand};
 use crate::shared::SharedMut;
 
 pub(crate) static EXPAND_F32: ExpandKernel = ExpandKernel {
@@ -22,13 +20,7 @@ impl ExpandF32Kernel for Neon {
     type Lanes = NeonLanes;
 
     #[target_feature(enable = "neon")]
-    unsafe fn items(
-        this: &ExpandF32<Self>,
-        items: Range<usize>,
-        input: &[f32],
-        ring: &mut [f32],
-        out: &SharedMut<f32>,
-    ) {
+    unsafe fn items(this: &ExpandF32<Self>, items: Items, input: &[f32], ring: &mut [f32], out: &SharedMut<f32>) {
         // SAFETY: the caller's promise.
         unsafe { this.items_body(items, input, ring, out) }
     }

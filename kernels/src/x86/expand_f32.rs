@@ -1,12 +1,10 @@
 //! f32 pointwise convolution with the depthwise one after it, AVX2 and AVX-512: blocks of 16 or 32 channels, 6
 //! expanded pixels and 8 outputs at a time.
 
-use std::ops::Range;
-
 use super::lanes::{Avx2Lanes, Avx512Lanes};
 use crate::Isa;
 use crate::conv::ExpandKernel;
-use crate::conv::vector::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, is_expand};
+use crate::conv::vector::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, Items, is_expand};
 use crate::shared::SharedMut;
 
 pub(crate) static EXPAND_F32: ExpandKernel = ExpandKernel {
@@ -33,7 +31,7 @@ macro_rules! expand {
             #[target_feature(enable = $features)]
             unsafe fn items(
                 this: &ExpandF32<Self>,
-                items: Range<usize>,
+                items: Items,
                 input: &[f32],
                 ring: &mut [f32],
                 out: &SharedMut<f32>,

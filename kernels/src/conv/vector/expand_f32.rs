@@ -39,7 +39,7 @@ pub(crate) trait ExpandF32Kernel: Send + Sync + Sized + 'static {
     ///
     /// # Safety
     /// Those of [`ExpandF32::items_body`].
-    unsafe fn items(this: &ExpandF32<Self>, items: Range<usize>, input: &[f32], ring: &mut [f32], out: &SharedMut<f32>);
+    unsafe fn items(this: &ExpandF32<Self>, items: Items, input: &[f32], ring: &mut [f32], out: &SharedMut<f32>);
 
     /// [`ExpandStrip::run`] in a function of its own that has the instruction set: inlined side by side, tiles of all sizes
     /// would leave no registers to each other.
@@ -73,6 +73,12 @@ pub(crate) struct ExpandF32<K: ExpandF32Kernel> {
     ring_rows: usize,
     padded_w: usize,
     kernel: PhantomData<fn() -> K>,
+}
+
+/// Part of the work of a run: an item is a band, of so many, and a block, which counts faster.
+pub(crate) struct Items {
+    range: Range<usize>,
+    bands: usize,
 }
 
 /// Whether the two are a pointwise convolution and a 3x3 or 5x5 depthwise one of its output.
@@ -125,9 +131,21 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
         self.depthwise.in_c.div_ceil(Self::NR)
     }
 
-    /// An item is a band and a block.
-    fn items(&self) -> usize {
-        self.bands * self.blocks()
+    /// Bands of output rows for so many threads: where each has bands of its own it mostly reads what it wrote, but rows at the seams are
+    /// expanded twice. Results do not depend on them.
+    fn bands(&self, threads: usize) -> usize {
+        let (expand, conv) = (&self.expand, &self.depthwise);
+        let cost = |&bands: &usize| {
+            let rows = conv.out_h().div_ceil(bands);
+            let expanded = ((rows - 1) * conv.stride[0] + conv.kernel[0]).min(expand.in_h);
+            let item = expanded * expand.in_w * expand.in_c + rows * conv.out_w() * conv.kernel[0] * conv.kernel[1];
+            let longest = (bands * self.blocks()).div_ceil(threads) * item;
+            // An eighth for outputs that another thread's cache holds when the next layer reads them: a rough measure, of MobileNets
+            // on two cores.
+            if bands.is_multiple_of(threads) { longest } else { longest + longest / 8 }
+        };
+        let own = self.bands.next_multiple_of(threads);
+        [self.bands, own].into_iter().filter(|&bands| bands <= conv.out_h()).min_by_key(cost).unwrap_or(1)
     }
 
     fn ring_len(&self) -> usize {
@@ -140,14 +158,14 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
     /// The CPU has the instruction set; no other task has these items. The slices are those of the geometries and the
     /// ring's length.
     #[inline(always)]
-    pub(crate) unsafe fn items_body(&self, items: Range<usize>, input: &[f32], ring: &mut [f32], out: &SharedMut<f32>) {
+    pub(crate) unsafe fn items_body(&self, items: Items, input: &[f32], ring: &mut [f32], out: &SharedMut<f32>) {
         let conv = &self.depthwise;
         let (stride, pad) = (conv.stride[0], conv.padding[0] as isize);
         // The padding's columns stay as they are from here on.
         ring.fill(0.0);
-        for item in items {
+        for item in items.range {
             let (band, block) = (item / self.blocks(), item % self.blocks());
-            let (first, end) = (band * conv.out_h() / self.bands, (band + 1) * conv.out_h() / self.bands);
+            let (first, end) = (band * conv.out_h() / items.bands, (band + 1) * conv.out_h() / items.bands);
             let mut done = (first * stride) as isize - pad;
             for row in (first..end).step_by(self.step) {
                 let step_end = (row + self.step).min(end);
@@ -490,7 +508,7 @@ impl DepthwiseStrip<'_> {
 impl<K: ExpandF32Kernel> PackedF32 for ExpandF32<K> {
     fn scratch_len(&self) -> usize {
         // Tasks are as many as there are items at most; how many depends on the team, which is not known here.
-        self.items().min(MAX_TASKS) * self.ring_len()
+        (self.depthwise.out_h() * self.blocks()).min(MAX_TASKS) * self.ring_len()
     }
 
     fn weight_bytes(&self) -> usize {
@@ -498,11 +516,13 @@ impl<K: ExpandF32Kernel> PackedF32 for ExpandF32<K> {
     }
 
     fn run(&self, input: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team) {
-        let (items, threads) = (self.items(), team.threads());
+        let threads = team.threads();
+        let bands = self.bands(threads);
+        let items = bands * self.blocks();
         let tasks = if threads == 1 { 1 } else { items.min(threads * TASKS_EACH).min(MAX_TASKS) };
         let (rings, out) = (SharedMut::new(scratch), SharedMut::new(output));
         team.run(tasks, |task| {
-            let items = task * items / tasks..(task + 1) * items / tasks;
+            let items = Items { range: task * items / tasks..(task + 1) * items / tasks, bands };
             // SAFETY: a kernel is chosen only where the CPU has its instruction set; each task has its items and ring.
             unsafe { K::items(self, items, input, rings.part(task * self.ring_len(), self.ring_len()), &out) }
         });

@@ -18,7 +18,7 @@ pub(crate) use self::depthwise_f32::{DepthwiseF32, DepthwiseF32Kernel, Row};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use self::depthwise_u8::{DepthwiseU8, DepthwiseU8Kernel};
 pub(crate) use self::epilogue::EpilogueU8;
-pub(crate) use self::expand_f32::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, is_expand};
+pub(crate) use self::expand_f32::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, Items, is_expand};
 pub(crate) use self::gemm_f32::{GemmF32, GemmF32Kernel};
 pub(crate) use self::gemm_u8::{GemmU8, GemmU8Kernel};
 pub(crate) use self::lanes::LanesF32;
