@@ -313,6 +313,28 @@ fn outputs_far_beyond_the_range_saturate() {
     }
 }
 
+/// Of 16 channels in turn the highest and the lowest: outputs that leave i32, and such that leave i16 alone.
+#[test]
+fn depthwise_outputs_beyond_the_range_saturate() {
+    let x = QParams { scale: 1.0, zero_point: 0 };
+    for (size, numerics) in [3, 5].into_iter().flat_map(|size| [(size, Numerics::Fbgemm), (size, Numerics::Qnnpack)]) {
+        let (kernel, padding) = ([size; 2], [size / 2; 2]);
+        let geometry = Conv2d { kernel, padding, groups: 16, ..Conv2d::linear(16, 16) };
+        let middle = |index: usize| index % geometry.terms() == geometry.terms() / 2;
+        let weight = |index: usize| [1, -1][index / geometry.terms() % 2] * i8::from(middle(index));
+        let weights: Vec<i8> = (0..geometry.weight_len()).map(weight).collect();
+        for (zero_point, exponent) in [0, 100, 255].into_iter().flat_map(|zero| [(zero, -60), (zero, -14)]) {
+            let out = QParams { scale: 2.0_f32.powi(exponent), zero_point };
+            let sums = geometry.weight_sums(&weights);
+            let requantize = Requantize::new(numerics, x, &[1.0], &[0.0; 16], &sums, out, false).expect("valid");
+            for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+                let conv = ConvU8::new(isa, &geometry, &weights, 0, requantize.clone()).expect("valid");
+                assert_eq!(run_u8(&conv, &[9; 16], 1), [255, 0].repeat(8), "{}", conv.kernel_name());
+            }
+        }
+    }
+}
+
 fn run_f32(conv: &ConvF32, input: &[f32], threads: usize) -> Vec<f32> {
     let mut scratch = AlignedBuf::<f32>::new(conv.scratch_len());
     scratch.fill(f32::NAN);

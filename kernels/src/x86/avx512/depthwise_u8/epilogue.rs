@@ -13,12 +13,11 @@ use crate::{AlignedBuf, Requantize};
 
 /// How sums become integers, from the most general way on.
 pub(super) const GENERAL: u8 = 0;
-/// No bias in f32, and no sum times its multiplier leaves i32.
+/// No bias in f32, and no sum times its multiplier comes near the ends of i16.
 pub(super) const SCALED: u8 = 1;
-/// That, and no output is below the zero point, and sums are below 2^23. A sum plus the bits of the float 2^23 is then, taken
-/// for a float, 2^23 plus the sum if that is not negative; a fused multiply-add takes 2^23 out again in the product, exactly,
-/// and rounds once, to the same float as the product of the converted sum. Negative sums give other negative products,
-/// whose output is the zero point all the same.
+/// No bias in f32, no sum times its multiplier leaves i32, the zero point is 0, and sums are below 2^23. A sum plus the bits of the float 2^23 is then, taken for a float, 2^23
+/// plus the sum if that is not negative; a fused multiply-add takes 2^23 out again in the product, exactly, and rounds once, to the
+/// same float as the product of the converted sum. Negative sums give other negative products, whose output is 0 all the same.
 pub(super) const POSITIVE: u8 = 2;
 
 /// The bits of 2^23 as a float, and the float.
@@ -41,7 +40,7 @@ impl Epilogue {
         spread_f32: impl Fn(&[f32]) -> AlignedBuf<f32>,
     ) -> Self {
         let mut constants = EpilogueU8::new(requantize, spread_i32, spread_f32);
-        let way = way(conv, weights, requantize, constants.low == constants.zero_point);
+        let way = way(conv, weights, requantize);
         if way == POSITIVE {
             constants.bias_i32.iter_mut().for_each(|bias| *bias += MAGIC_BITS);
             let multipliers = constants.multiplier.iter();
@@ -52,7 +51,7 @@ impl Epilogue {
 }
 
 /// The cheapest way that gives each possible sum its output.
-fn way(conv: &Conv2d, weights: &[i8], requantize: &Requantize, floor_is_zero: bool) -> u8 {
+fn way(conv: &Conv2d, weights: &[i8], requantize: &Requantize) -> u8 {
     if requantize.bias_f32.iter().any(|&bias| bias != 0.0) {
         return GENERAL;
     }
@@ -65,12 +64,12 @@ fn way(conv: &Conv2d, weights: &[i8], requantize: &Requantize, floor_is_zero: bo
         largest = largest.max(bound);
         scaled = scaled.max(bound as f64 * f64::from(requantize.multiplier[channel]));
     }
-    // Below 2^31 by more than two roundings add.
-    match (scaled < 2e9, largest < 1 << 23 && floor_is_zero) {
-        (false, _) => GENERAL,
-        (true, false) => SCALED,
-        (true, true) if requantize.multiplier.iter().all(|m| (m * MAGIC).is_finite()) => POSITIVE,
-        (true, true) => SCALED,
+    let finite = requantize.multiplier.iter().all(|multiplier| (multiplier * MAGIC).is_finite());
+    // 2e9 is below 2^31, and 32e3 below 2^15, by more than roundings and a zero point add.
+    match (scaled < 2e9, scaled < 32e3) {
+        (true, _) if largest < 1 << 23 && finite && requantize.zero_point == 0 => POSITIVE,
+        (_, true) => SCALED,
+        _ => GENERAL,
     }
 }
 
@@ -117,19 +116,21 @@ impl<const Q: usize> Constants<Q> {
         })
     }
 
-    /// The words of quarters `q` and `q + 1`: 8 channels of each lane. Saturation keeps what is below the lowest or above the
-    /// highest output there.
+    /// The words of quarters `q` and `q + 1`: 8 channels of each lane. Below the lowest output and, with no zero point to add, above
+    /// the highest, saturation keeps what is there. The sum cannot wrap at the high end, nor need it saturate, which
+    /// is slow on Zen 4.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
     pub(super) fn words<const WAY: u8>(&self, q: usize, sums: [__m512i; 2]) -> __m512i {
-        let integers = _mm512_packs_epi32(self.scaled::<WAY>(q, sums[0]), self.scaled::<WAY>(q + 1, sums[1]));
-        _mm512_adds_epi16(integers, self.zero_point)
+        let words = _mm512_packs_epi32(self.scaled::<WAY>(q, sums[0]), self.scaled::<WAY>(q + 1, sums[1]));
+        if WAY == POSITIVE { words } else { _mm512_add_epi16(words, self.zero_point) }
     }
 
     /// Outputs from the words of both halves: 16 channels of each lane.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
-    pub(super) fn bytes(&self, words: [__m512i; 2]) -> __m512i {
-        _mm512_max_epu8(_mm512_packus_epi16(words[0], words[1]), self.low)
+    pub(super) fn bytes<const WAY: u8>(&self, words: [__m512i; 2]) -> __m512i {
+        let bytes = _mm512_packus_epi16(words[0], words[1]);
+        if WAY == POSITIVE { bytes } else { _mm512_max_epu8(bytes, self.low) }
     }
 }

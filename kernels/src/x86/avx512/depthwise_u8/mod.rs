@@ -198,7 +198,8 @@ impl Depthwise {
         }
     }
 
-    /// Output rows from `first` on; blocks of all 64 channels row by row, the others after them.
+    /// Output rows from `first` on, in groups of as many as blocks of 16 channels take at once: so all blocks read a row while it
+    /// is near.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
     fn strips<
         const K: usize,
@@ -216,14 +217,15 @@ impl Depthwise {
         out: &mut [u8],
     ) {
         let rows = out.len() / (self.conv.out_w() * self.conv.out_c);
-        for row in (0..rows).step_by(OR) {
-            self.blocks::<K, S, R, OR, N, Q, 1, WAY>([first, row], input, words, out);
-        }
-        for row in (0..rows).step_by(2 * OR) {
-            self.blocks::<K, S, R, OR, N, Q, 2, WAY>([first, row], input, words, out);
-        }
-        for row in (0..rows).step_by(4 * OR) {
-            self.blocks::<K, S, R, OR, N, Q, 4, WAY>([first, row], input, words, out);
+        for group in (0..rows).step_by(4 * OR) {
+            let end = rows.min(group + 4 * OR);
+            for row in (group..end).step_by(OR) {
+                self.blocks::<K, S, R, OR, N, Q, 1, WAY>([first, row], input, words, out);
+            }
+            for row in (group..end).step_by(2 * OR) {
+                self.blocks::<K, S, R, OR, N, Q, 2, WAY>([first, row], input, words, out);
+            }
+            self.blocks::<K, S, R, OR, N, Q, 4, WAY>([first, group], input, words, out);
         }
     }
 

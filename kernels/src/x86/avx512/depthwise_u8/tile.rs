@@ -143,11 +143,10 @@ unsafe fn pass<
                 // SAFETY: there are `OR * out_w` vectors.
                 let word = unsafe { words.add(pixel * OR + o) };
                 let bytes = match (Q, FIRST) {
-                    (4, _) => {
-                        constants.bytes([half, constants.words::<WAY>(Q - 2, [sums[0][o][Q - 2], sums[0][o][Q - 1]])])
-                    }
+                    (4, _) => constants
+                        .bytes::<WAY>([half, constants.words::<WAY>(Q - 2, [sums[0][o][Q - 2], sums[0][o][Q - 1]])]),
                     // SAFETY: as above; the pass before has written it.
-                    (_, 2) => constants.bytes([unsafe { _mm512_loadu_si512(word) }, half]),
+                    (_, 2) => constants.bytes::<WAY>([unsafe { _mm512_loadu_si512(word) }, half]),
                     _ => {
                         // SAFETY: as above.
                         unsafe { _mm512_storeu_si512(word, half) };
