@@ -104,16 +104,21 @@ fn wide() -> Vec<Conv2d> {
     all
 }
 
-/// What Winograd kernels serve: maps smaller than a tile, of whole tiles and of one pixel less and more, with all paddings;
+/// What Winograd kernels serve: maps smaller than a tile, of whole tiles and of one to three pixels more, with all paddings;
 /// one chunk of tiles and several; one block of channels and several.
 fn special() -> Vec<Conv2d> {
     let mut all = Vec::new();
-    for (in_h, in_w) in [(1, 1), (3, 2), (4, 5), (7, 8), (9, 9), (12, 13), (11, 17), (31, 30)] {
+    for (in_h, in_w) in [(1, 1), (3, 2), (4, 5), (7, 8), (9, 9), (12, 13), (11, 17), (31, 30), (52, 53)] {
         for (in_c, out_c) in [(16, 16), (32, 48), (16, 64)] {
             for padding in [[0, 0], [1, 1], [0, 1], [2, 2]] {
                 all.push(Conv2d { in_h, in_w, kernel: [3, 3], padding, ..Conv2d::linear(in_c, out_c) });
             }
         }
+    }
+    // Each number of tiles that a product takes at once.
+    for tiles in 1..=28 {
+        let (kernel, padding) = ([3, 3], [1, 1]);
+        all.push(Conv2d { in_h: 4, in_w: 4 * tiles, kernel, padding, ..Conv2d::linear(16, 16) });
     }
     // Windows over three colours, with runs of a known length.
     for (in_h, in_w) in [(1, 1), (2, 5), (9, 14), (33, 31)] {
@@ -376,8 +381,11 @@ fn f32_kernels_are_close_to_scalar() {
                 );
             }
             let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-            let threaded = run_f32(&conv, &input, 3);
-            assert_eq!(bits(&threaded), bits(&found), "{} {geometry:?}, 3 threads", conv.kernel_name());
+            // Winograd's chunks of tiles are each a thread's, or are shared by all, as suits their number.
+            for threads in [2, 3] {
+                let threaded = run_f32(&conv, &input, threads);
+                assert_eq!(bits(&threaded), bits(&found), "{} {geometry:?}, {threads} threads", conv.kernel_name());
+            }
         }
     }
     print_tested("f32 convolution", &ran);

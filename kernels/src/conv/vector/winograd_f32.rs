@@ -9,13 +9,14 @@
 //! points, a subset of those of m: the same weights, but 484 instead of 576 products for 14x14 outputs in tiles of
 //! 4x4, and 225 instead of 256 for 7x7 in tiles of 2x2.
 //!
-//! Tiles go in chunks, each in two jobs for the team: transformed inputs of all channels into the scratch, by blocks of
-//! channels and tiles; then, by panels of output channels, products at all points and transformed outputs. Each output is
-//! one sum in one order, whatever the chunks and threads.
+//! Tiles go in chunks, each in two jobs: transformed inputs of all channels into the scratch, by blocks of channels and
+//! tiles; then, by panels of output channels, products at all points and transformed outputs. Threads take chunks of their
+//! own where there are enough, or share the jobs of each. An output is one sum in one order, whatever the chunks and threads.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::LanesF32;
 use crate::conv::{Activation, Conv2d, PackedF32};
@@ -35,6 +36,9 @@ const BLOCK: usize = 16;
 
 /// Tasks that a chunk's inputs are transformed in.
 const INPUT_TASKS: usize = 8;
+
+/// Most threads that have chunks, and transformed inputs, of their own.
+const LANES: usize = 4;
 
 /// Floats of a panel's weights between those in use and those that are asked for: time for memory to answer.
 const AHEAD: usize = 1024;
@@ -146,6 +150,10 @@ pub(crate) struct WinogradF32<K: WinogradF32Kernel> {
 #[repr(align(64))]
 struct Products([MaybeUninit<f32>; CHUNK * POINTS * BLOCK]);
 
+/// Inputs of a tile that reaches into the padding.
+#[repr(align(64))]
+struct Patch([MaybeUninit<f32>; POINTS * BLOCK]);
+
 /// Whether Winograd kernels can serve a shape.
 pub(crate) fn is_winograd(conv: &Conv2d) -> bool {
     let whole = conv.in_c.is_multiple_of(BLOCK) && conv.out_c.is_multiple_of(BLOCK);
@@ -163,7 +171,8 @@ fn chunks(conv: &Conv2d, m: [usize; 2]) -> Vec<Chunk> {
     let row =
         |y| (0..out_w).step_by(m[1]).map(move |x| Tile { y, x, outputs: [m[0].min(out_h - y), m[1].min(out_w - x)] });
     let tiles: Vec<Tile> = (0..out_h).step_by(m[0]).flat_map(row).collect();
-    let count = tiles.len().div_ceil(CHUNK);
+    // As many for each of two threads.
+    let count = if tiles.len() > CHUNK { tiles.len().div_ceil(2 * CHUNK) * 2 } else { 1 };
     let part = |i| tiles[i * tiles.len() / count..(i + 1) * tiles.len() / count].to_vec();
     (0..count).map(|i| Chunk::new(part(i), m)).collect()
 }
@@ -270,58 +279,98 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
             };
             let inner = within(tile.y, 0, conv.in_h) && within(tile.x, 1, conv.in_w);
             for lane in (0..BLOCK).step_by(K::Lanes::LANES) {
-                let (input, to) = (&input[block * BLOCK + lane..], item * BLOCK + lane);
-                // SAFETY: the caller's promise; a tile is inside the input where said so.
+                let channel = block * BLOCK + lane;
+                let to = out.span(item * BLOCK + lane, (self.points() - 1) * self.point_stride + K::Lanes::LANES);
+                // SAFETY: the caller's promise. A tile without padding is a part of the input, whose pixels have the channels
+                // of all blocks; the patch has those of any tile. `to` begins at the first point, and the span ends with the last.
                 unsafe {
-                    match (tile.outputs, inner) {
-                        ([4, 4], true) => self.transform_tile::<true>(tile, [4, 4], input, out, to),
-                        ([4, 4], false) => self.transform_tile::<false>(tile, [4, 4], input, out, to),
-                        (outputs, _) => self.transform_tile::<false>(tile, outputs, input, out, to),
+                    let mut patch = Patch([MaybeUninit::uninit(); POINTS * BLOCK]);
+                    let (from, strides) = if inner {
+                        let pixel = (tile.y - conv.padding[0]) * conv.in_w + tile.x - conv.padding[1];
+                        (&raw const input[pixel * conv.in_c + channel], [conv.in_w * conv.in_c, conv.in_c])
+                    } else {
+                        self.copy_padded(tile, &input[channel..], &mut patch);
+                        (patch.0.as_ptr().cast(), [SIDE * K::Lanes::LANES, K::Lanes::LANES])
+                    };
+                    match tile.outputs {
+                        // Half of the rows at a time, those that share sums: all six would not fit 32 registers.
+                        [4, 4] => {
+                            self.transform_rows([4, 4], [0, 2, 3], from, strides, to);
+                            self.transform_rows([4, 4], [1, 4, 5], from, strides, to);
+                        }
+                        [2, 2] => self.transform_rows([2, 2], [0, 1, 2, 3], from, strides, to),
+                        [1, width] => self.transform_rows([1, width], [0, 1, 2], from, strides, to),
+                        [2, width] => self.transform_rows([2, width], [0, 1, 2, 3], from, strides, to),
+                        [3, width] => self.transform_rows([3, width], [0, 1, 2, 3, 4], from, strides, to),
+                        [_, width] => self.transform_rows([4, width], [0, 1, 2, 3, 4, 5], from, strides, to),
                     }
                 }
             }
         }
     }
 
-    /// Transforms `LANES` channels of a tile of `m` outputs along each axis, which are the tile's: constants here make a function of
-    /// its own of it, without loops.
+    /// Copies `LANES` channels of a tile's inputs, zeros for those in the padding: `[SIDE][SIDE][LANES]`.
     ///
     /// # Safety
-    /// As [`WinogradF32::transform_body`]; where `INNER`, no input of the tile is in the padding.
+    /// The CPU has the instruction set; the input begins at a channel that has as many after it.
     #[inline(always)]
-    unsafe fn transform_tile<const INNER: bool>(
-        &self,
-        tile: Tile,
-        m: [usize; 2],
-        input: &[f32],
-        out: &SharedMut<f32>,
-        to: usize,
-    ) {
+    unsafe fn copy_padded(&self, tile: Tile, input: &[f32], patch: &mut Patch) {
         let conv = &self.conv;
-        let [height, width] = m.map(|m| m + 2);
-        // SAFETY: the caller's promise. Loads: a pixel inside the input has `LANES` channels from the slice's start on, as
-        // the slice begins at a channel with as many after it.
-        unsafe {
-            let zero = K::Lanes::splat(0.0);
-            let mut columns = [[zero; SIDE]; SIDE];
-            for (j, slot) in columns.iter_mut().enumerate().take(width) {
-                let mut column = [zero; SIDE];
-                for (i, value) in column.iter_mut().enumerate().take(height) {
-                    let y = (tile.y + i).wrapping_sub(conv.padding[0]);
-                    let x = (tile.x + j).wrapping_sub(conv.padding[1]);
-                    if INNER || y < conv.in_h && x < conv.in_w {
+        for i in 0..tile.outputs[0] + 2 {
+            let y = (tile.y + i).wrapping_sub(conv.padding[0]);
+            for j in 0..tile.outputs[1] + 2 {
+                let x = (tile.x + j).wrapping_sub(conv.padding[1]);
+                // SAFETY: the caller's promise: a pixel inside the input has `LANES` channels from the slice's start on. Tiles
+                // have up to `SIDE` inputs along each axis.
+                unsafe {
+                    let value = if y < conv.in_h && x < conv.in_w {
                         let at = (y * conv.in_w + x) * conv.in_c;
                         debug_assert!(at + K::Lanes::LANES <= input.len());
-                        *value = K::Lanes::load(input.as_ptr().add(at));
-                    }
+                        K::Lanes::load(input.as_ptr().add(at))
+                    } else {
+                        K::Lanes::splat(0.0)
+                    };
+                    K::Lanes::store(patch.0.as_mut_ptr().add((i * SIDE + j) * K::Lanes::LANES).cast(), value);
                 }
-                *slot = transform_input::<K::Lanes>(m[0], column);
             }
-            for i in 0..height {
-                let row = transform_input::<K::Lanes>(m[1], across(&columns, i));
-                for (j, &value) in row.iter().enumerate().take(width) {
-                    let at = (i * self.sides[1] + j) * self.point_stride + to;
-                    K::Lanes::store(out.part(at, K::Lanes::LANES).as_mut_ptr(), value);
+        }
+    }
+
+    /// Transforms `LANES` channels of a tile of `m` outputs along each axis for the points of these rows. Constants make a function
+    /// without loops of it.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set. From `from` on lie the tile's inputs, rows and pixels as far apart as `strides` say, and
+    /// from `to` on are all points, [`WinogradF32::point_stride`] apart, that no other task writes to. A tile has `rows`.
+    #[inline(always)]
+    unsafe fn transform_rows<const ROWS: usize>(
+        &self,
+        m: [usize; 2],
+        rows: [usize; ROWS],
+        from: *const f32,
+        strides: [usize; 2],
+        to: *mut f32,
+    ) {
+        let [height, width] = m.map(|m| m + 2);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let zero = K::Lanes::splat(0.0);
+            let mut lines = [[zero; SIDE]; ROWS];
+            for j in 0..width {
+                let mut column = [zero; SIDE];
+                for (i, value) in column.iter_mut().enumerate().take(height) {
+                    *value = K::Lanes::load(from.add(i * strides[0] + j * strides[1]));
+                }
+                let column = transform_input::<K::Lanes>(m[0], column);
+                for (line, &row) in lines.iter_mut().zip(&rows) {
+                    line[j] = column[row];
+                }
+            }
+            for (&line, &row) in lines.iter().zip(&rows) {
+                let to = to.add(row * self.sides[1] * self.point_stride);
+                let line = transform_input::<K::Lanes>(m[1], line);
+                for (j, &value) in line.iter().enumerate().take(width) {
+                    K::Lanes::store(to.add(j * self.point_stride), value);
                 }
             }
         }
@@ -405,12 +454,14 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
                 *slot = transform_output::<K::Lanes>(m[0], column);
             }
             let bias = K::Lanes::load(self.bias.as_ptr().add(channel));
+            let (pixel, row_stride) = (self.conv.out_c, self.conv.out_w() * self.conv.out_c);
+            let len = (m[0] - 1) * row_stride + (m[1] - 1) * pixel + K::Lanes::LANES;
+            let to = out.span(tile.y * row_stride + tile.x * pixel + channel, len);
             for i in 0..m[0] {
                 let row = transform_output::<K::Lanes>(m[1], across(&columns, i));
                 for (j, &value) in row.iter().enumerate().take(m[1]) {
-                    let at = ((tile.y + i) * self.conv.out_w() + tile.x + j) * self.conv.out_c + channel;
                     let value = K::Lanes::activate(self.activation, K::Lanes::add(value, bias));
-                    K::Lanes::store(out.part(at, K::Lanes::LANES).as_mut_ptr(), value);
+                    K::Lanes::store(to.add(i * row_stride + j * pixel), value);
                 }
             }
         }
@@ -462,8 +513,8 @@ unsafe fn transform_input<L: LanesF32>(m: usize, d: [L::V; SIDE]) -> [L::V; SIDE
             _ => {
                 let (even, odd) = (plus(-4.0, d[2], d[4]), plus(-4.0, d[1], d[3]));
                 let (even2, odd2) = (L::sub(d[4], d[2]), L::sub(d[3], d[1]));
-                points[0] = plus(4.0, d[0], plus(-5.0, d[2], d[4]));
-                points[1] = plus(4.0, d[1], plus(-5.0, d[3], d[5]));
+                points[0] = plus(4.0, L::sub(d[0], d[2]), even2);
+                points[1] = plus(-4.0, odd2, L::sub(d[5], d[3]));
                 points[2] = L::add(even, odd);
                 points[3] = L::sub(even, odd);
                 points[4] = plus(2.0, odd2, even2);
@@ -541,9 +592,61 @@ fn pack(conv: &Conv2d, m: [usize; 2], oihw: &[f32]) -> AlignedBuf<f32> {
     packed
 }
 
+impl<K: WinogradF32Kernel> WinogradF32<K> {
+    /// Elements of scratch for a chunk's transformed inputs.
+    fn transformed_len(&self) -> usize {
+        self.points() * self.point_stride
+    }
+
+    /// Threads that may have chunks of their own.
+    fn lanes(&self) -> usize {
+        self.chunks.len().min(LANES)
+    }
+
+    /// A chunk's items of the first job, and tasks (panels) of the second.
+    fn jobs(&self, chunk: &Chunk) -> [usize; 2] {
+        [self.conv.in_c / BLOCK * chunk.tiles.len(), self.conv.out_c / BLOCK]
+    }
+
+    /// Each thread takes the next chunk and does all of it: what it transforms never leaves its caches.
+    fn run_chunks(&self, input: &[f32], out: &SharedMut<f32>, scratch: &mut [f32], team: &Team) {
+        let next = AtomicUsize::new(0);
+        team.run_chunks(scratch, self.transformed_len(), |_, scratch| {
+            while let Some(chunk) = self.chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let [items, panels] = self.jobs(chunk);
+                // SAFETY: `ConvF32::new` checked that the CPU has the instruction set; scratch and chunk are this task's.
+                unsafe { K::transform(self, 0..items, chunk, input, &SharedMut::new(scratch)) };
+                for panel in 0..panels {
+                    // SAFETY: as above; all items of the chunk are done.
+                    unsafe { K::multiply(self, panel, chunk, scratch, out) };
+                }
+            }
+        });
+    }
+
+    /// All threads share each chunk.
+    fn run_shared(&self, input: &[f32], out: &SharedMut<f32>, scratch: &mut [f32], team: &Team) {
+        for chunk in &self.chunks {
+            let [items, panels] = self.jobs(chunk);
+            let tasks = items.min(INPUT_TASKS);
+            let transformed = SharedMut::new(scratch);
+            team.run(tasks, |task| {
+                let items = task * items / tasks..(task + 1) * items / tasks;
+                // SAFETY: `ConvF32::new` checked that the CPU has the instruction set; each item is one task's.
+                unsafe { K::transform(self, items, chunk, input, &transformed) }
+            });
+            let transformed = &*scratch;
+            team.run(panels, |panel| {
+                // SAFETY: as above; all items of the chunk are done; each panel is one task's.
+                unsafe { K::multiply(self, panel, chunk, transformed, out) }
+            });
+        }
+    }
+}
+
 impl<K: WinogradF32Kernel> PackedF32 for WinogradF32<K> {
     fn scratch_len(&self) -> usize {
-        self.points() * self.point_stride
+        self.lanes() * self.transformed_len()
     }
 
     fn weight_bytes(&self) -> usize {
@@ -553,20 +656,12 @@ impl<K: WinogradF32Kernel> PackedF32 for WinogradF32<K> {
     fn run(&self, input: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team) {
         let scratch = &mut scratch[..self.scratch_len()];
         let out = SharedMut::new(output);
-        for chunk in &self.chunks {
-            let items = self.conv.in_c / BLOCK * chunk.tiles.len();
-            let tasks = items.min(INPUT_TASKS);
-            let transformed = SharedMut::new(scratch);
-            team.run(tasks, |task| {
-                let items = task * items / tasks..(task + 1) * items / tasks;
-                // SAFETY: `ConvF32::new` checked that the CPU has the instruction set; each item is one task's.
-                unsafe { K::transform(self, items, chunk, input, &transformed) }
-            });
-            let transformed = &*scratch;
-            team.run(self.conv.out_c / BLOCK, |panel| {
-                // SAFETY: as above; all items of the chunk are done; each panel is one task's.
-                unsafe { K::multiply(self, panel, chunk, transformed, &out) }
-            });
+        // Where chunks give threads about the same to do.
+        let (chunks, threads) = (self.chunks.len(), team.threads());
+        if threads <= self.lanes() && (chunks.is_multiple_of(threads) || chunks > 2 * threads) {
+            self.run_chunks(input, &out, scratch, team);
+        } else {
+            self.run_shared(input, &out, &mut scratch[..self.transformed_len()], team);
         }
     }
 }
