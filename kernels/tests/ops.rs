@@ -44,11 +44,12 @@ impl Random {
     }
 }
 
-/// Lengths around vectors of 8 to 32, blocks of 64, and several tasks.
+/// Lengths around vectors of 8 to 64, blocks of 64, and several tasks.
 const LENGTHS: [usize; 16] = [0, 1, 7, 8, 9, 31, 32, 33, 63, 64, 65, 127, 128, 200, 1000, 70_001];
 
 /// Channels around the same, and those of the networks.
-const CHANNELS: [usize; 18] = [1, 2, 3, 4, 7, 8, 9, 16, 24, 31, 32, 33, 48, 58, 64, 116, 192, 1030];
+const CHANNELS: [usize; 23] =
+    [1, 2, 3, 4, 7, 8, 9, 16, 24, 31, 32, 33, 48, 58, 64, 72, 81, 96, 116, 120, 128, 192, 1030];
 
 /// Pixels: one, odd, a level of a cascaded sum and more, several tasks.
 const PIXELS: [usize; 9] = [1, 2, 3, 16, 49, 65, 196, 300, 1111];
@@ -94,6 +95,37 @@ fn int8_sums_and_products() {
         let mul = MulU8::new(x, y, z).expect("valid");
         mul.run(&a, &b, &mut expected, len);
         check("mul", &expected, byte, |ops, out, team| ops.mul_u8(&mul, &a, &b, out, 5, team));
+    }
+}
+
+/// Where vectors do without clamps, or with fewer bits, for scales that are not far apart: at those that are, and at the
+/// largest that are not.
+#[test]
+fn int8_sums_and_products_of_scales_far_apart() {
+    let mut random = Random(10);
+    let (a, b) = (random.bytes(1000), random.bytes(1000));
+    let at = |scale: f32, zero_point| QParams { scale, zero_point };
+    for exponent in -30..30 {
+        for mantissa in [1.0, 1.5, 1.999_999_9] {
+            let scale = 2.0_f32.powi(exponent) * mantissa;
+            let (x, y) =
+                (at(scale, random.of(&[0, 3, 255])), at(scale * random.of(&[1.0, 0.37]), random.of(&[0, 255])));
+            let z = at(1.0, random.of(&[0, 128, 255]));
+            let mut expected = vec![0; a.len()];
+            for numerics in [Numerics::Fbgemm, Numerics::Qnnpack] {
+                // qnnpack refuses scales too far apart.
+                let Ok(add) = AddU8::new(numerics, x, y, z, random.of(&[false, true])) else { continue };
+                add.run(&a, &b, &mut expected);
+                check(&format!("add {numerics:?} {x:?} {y:?}"), &expected, byte, |ops, out, team| {
+                    ops.add_u8(&add, &a, &b, out, team);
+                });
+            }
+            let mul = MulU8::new(x, y, z).expect("valid");
+            mul.run(&a, &b, &mut expected, a.len());
+            check(&format!("mul {x:?} {y:?}"), &expected, byte, |ops, out, team| {
+                ops.mul_u8(&mul, &a, &b, out, 5, team);
+            });
+        }
     }
 }
 
@@ -161,7 +193,7 @@ fn tables_and_quantization() {
 fn planes_to_pixels() {
     let mut random = Random(5);
     for channels in [1, 2, 3, 4] {
-        for pixels in [0, 1, 15, 31, 32, 33, 64, 100, 20_011] {
+        for pixels in [0, 1, 15, 31, 32, 33, 63, 64, 65, 100, 20_011] {
             let (x, q) = (random.floats(channels * pixels), random.quant());
             let at = |index: usize| x[index % channels * pixels + index / channels];
             let expected: Vec<f32> = (0..x.len()).map(at).collect();
@@ -201,7 +233,14 @@ fn maxima_of_windows() {
     let mut random = Random(7);
     for channels in CHANNELS {
         for (in_h, in_w) in [(1, 1), (2, 3), (7, 7), (12, 31), (56, 56)] {
-            let (kernel, stride, padding) = random.of(&[([3, 3], [2, 2], [1, 1]), ([2, 2], [2, 2], [0, 0])]);
+            let windows = [
+                ([3, 3], [2, 2], [1, 1]),
+                ([3, 3], [2, 2], [1, 1]),
+                ([3, 3], [1, 1], [0, 1]),
+                ([2, 2], [2, 2], [0, 0]),
+                ([5, 4], [2, 3], [2, 2]),
+            ];
+            let (kernel, stride, padding) = random.of(&windows);
             let pool = Pool2d { in_h, in_w, channels, kernel, stride, padding };
             if pool.check().is_err() {
                 continue;

@@ -201,7 +201,7 @@ pub(crate) fn mul_u8(mul: &MulU8, a: &[u8], b: &[u8], out: &mut [u8], channels: 
 /// [`MulU8::run`] of a few channels of a pixel.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn mul_few(mul: &MulU8, a: &[u8], b: &[u8], out: &mut [u8]) {
+pub(super) fn mul_few(mul: &MulU8, a: &[u8], b: &[u8], out: &mut [u8]) {
     let round = Round::new(mul.rounding);
     let (za, zb) = (_mm256_set1_epi32(mul.a), _mm256_set1_epi32(mul.b));
     let factor = _mm256_set1_ps(mul.multiplier);

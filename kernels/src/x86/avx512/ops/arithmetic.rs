@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Round, UNCLAMPED, floats, floats_of, load, load_first, store, store_first};
+use super::{LANES, Round, UNCLAMPED, floats, load, load_first, store, store_first};
 use crate::elementwise::{Add, Fixed};
 use crate::quant::Rounding;
 use crate::x86::ops as narrow;
@@ -31,12 +31,13 @@ fn add_float(q: [QParams; 2], inverse: f32, rounding: Rounding, [a, b]: [&[u8]; 
     let zeros = q.map(|q| _mm512_set1_ps(-(q.scale * f32::from(q.zero_point))));
     let factor = _mm512_set1_ps(inverse);
     for ((out, a), b) in out.chunks_exact_mut(LANES).zip(a.chunks_exact(LANES)).zip(b.chunks_exact(LANES)) {
+        let (a, b) = (floats(load(a)), floats(load(b)));
         let sum = |at: usize| {
-            let a = _mm512_fmadd_ps(scales[0], floats(&a[at..]), zeros[0]);
-            let b = _mm512_fmadd_ps(scales[1], floats(&b[at..]), zeros[1]);
+            let a = _mm512_fmadd_ps(scales[0], a[at], zeros[0]);
+            let b = _mm512_fmadd_ps(scales[1], b[at], zeros[1]);
             _mm512_mul_ps(_mm512_add_ps(a, b), factor)
         };
-        store(round.bytes([sum(0), sum(16), sum(32), sum(48)]), out);
+        store(round.bytes([sum(0), sum(1), sum(2), sum(3)]), out);
     }
     out.len() / LANES * LANES
 }
@@ -59,14 +60,15 @@ fn add_fixed(fixed: &Fixed, a: &[u8], b: &[u8], out: &mut [u8]) -> usize {
         let t = _mm512_add_epi32(_mm512_add_epi32(_mm512_madd_epi16(pairs, low), start), large);
         _mm512_sra_epi32(_mm512_add_epi32(t, _mm512_srai_epi32::<31>(t)), shift)
     };
+    let words = |pairs: __m512i| {
+        let (first, second) = (_mm512_unpacklo_epi8(pairs, zero), _mm512_unpackhi_epi8(pairs, zero));
+        _mm512_subs_epi16(zero_point, _mm512_packs_epi32(shifted(first), shifted(second)))
+    };
     for ((out, a), b) in out.chunks_exact_mut(LANES).zip(a.chunks_exact(LANES)).zip(b.chunks_exact(LANES)) {
         // Pairs of the inputs' elements as i16. Unpacking and packing both work on 128-bit parts, so that order comes back.
         let (a, b) = (load(a), load(b));
-        let words = [_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b)].map(|pairs| {
-            let (first, second) = (_mm512_unpacklo_epi8(pairs, zero), _mm512_unpackhi_epi8(pairs, zero));
-            _mm512_subs_epi16(zero_point, _mm512_packs_epi32(shifted(first), shifted(second)))
-        });
-        store(_mm512_max_epu8(_mm512_packus_epi16(words[0], words[1]), least), out);
+        let (first, second) = (words(_mm512_unpacklo_epi8(a, b)), words(_mm512_unpackhi_epi8(a, b)));
+        store(_mm512_max_epu8(_mm512_packus_epi16(first, second), least), out);
     }
     out.len() / LANES * LANES
 }
@@ -88,7 +90,13 @@ pub(crate) fn mul_u8(mul: &MulU8, a: &[u8], b: &[u8], out: &mut [u8], channels: 
         return narrow::mul_u8(mul, a, b, out, channels);
     }
     for column in (0..channels).step_by(LANES).rev() {
-        mul_column(mul, a, &b[column..], out, [column, channels]);
+        if channels - column <= 16 {
+            for (out, a) in out.chunks_exact_mut(channels).zip(a.chunks_exact(channels)) {
+                narrow::mul_few(mul, &a[column..], &b[column..], &mut out[column..]);
+            }
+        } else {
+            mul_column(mul, a, &b[column..], out, [column, channels]);
+        }
     }
 }
 
@@ -100,20 +108,21 @@ fn mul_column(mul: &MulU8, a: &[u8], b: &[u8], out: &mut [u8], [column, channels
     let round = Round::new(mul.rounding);
     let (za, zb) = (_mm512_set1_ps(-mul.a as f32), _mm512_set1_ps(mul.b as f32));
     let multiplier = _mm512_set1_ps(mul.multiplier);
-    let factors = floats_of(load_first(b)).map(|b| _mm512_sub_ps(b, zb));
+    let factors = floats(load_first(b)).map(|b| _mm512_sub_ps(b, zb));
     let zeros = factors.map(|factor| _mm512_mul_ps(factor, za));
-    let scaled = |x: __m512, block: usize| _mm512_mul_ps(_mm512_fmadd_ps(x, factors[block], zeros[block]), multiplier);
+    let bytes = |a: __m512i| {
+        let a = floats(a);
+        let scaled = |i: usize| _mm512_mul_ps(_mm512_fmadd_ps(a[i], factors[i], zeros[i]), multiplier);
+        round.bytes([scaled(0), scaled(1), scaled(2), scaled(3)])
+    };
+    let len = a.len().min(out.len());
     let mut start = column;
-    while start + LANES <= a.len() {
-        let a = &a[start..start + LANES];
-        let products = [0, 1, 2, 3].map(|block| scaled(floats(&a[16 * block..]), block));
-        store(round.bytes(products), &mut out[start..]);
+    while start + LANES <= len {
+        store(bytes(load(&a[start..])), &mut out[start..]);
         start += channels;
     }
-    while start < a.len() {
-        let [w, x, y, z] = floats_of(load_first(&a[start..]));
-        let products = [scaled(w, 0), scaled(x, 1), scaled(y, 2), scaled(z, 3)];
-        store_first(round.bytes(products), &mut out[start..]);
+    while start < len {
+        store_first(bytes(load_first(&a[start..])), &mut out[start..]);
         start += channels;
     }
 }

@@ -66,26 +66,16 @@ fn store_first(x: __m512i, out: &mut [u8]) {
     unsafe { _mm512_mask_storeu_epi8(out.as_mut_ptr().cast(), (1 << out.len()) - 1, x) }
 }
 
-/// 16 bytes as f32.
-#[target_feature(enable = "avx512f")]
+/// 64 bytes as f32, of which each register has four of each 128 bits: packing them brings back the order.
+#[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn floats(x: &[u8]) -> __m512 {
-    let x = &x[..16];
-    // SAFETY: the slice has 16 readable bytes; the load needs no alignment.
-    _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(x.as_ptr().cast()) }))
-}
-
-/// The four blocks of 16 bytes of a register as f32.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn floats_of(x: __m512i) -> [__m512; 4] {
-    let blocks = [
-        _mm512_castsi512_si128(x),
-        _mm512_extracti32x4_epi32::<1>(x),
-        _mm512_extracti32x4_epi32::<2>(x),
-        _mm512_extracti32x4_epi32::<3>(x),
-    ];
-    blocks.map(|x| _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(x)))
+fn floats(x: __m512i) -> [__m512; 4] {
+    let spread = |first: i32| {
+        // An index with its high bit set gives 0.
+        let [a, b, c, d] = [0, 1, 2, 3].map(|at| 0x8080_8000_u32 as i32 | (first + at));
+        _mm512_cvtepi32_ps(_mm512_shuffle_epi8(x, _mm512_set4_epi32(d, c, b, a)))
+    };
+    [spread(0), spread(4), spread(8), spread(12)]
 }
 
 /// [`Rounding`] of values whose magnitude is at most [`UNCLAMPED`].
@@ -103,14 +93,16 @@ impl Round {
         Self { zero_point: _mm512_set1_epi16(rounding.zero_point as i16), low: _mm512_set1_epi8(low as u8 as i8) }
     }
 
-    /// 64 bytes of four times 16 values: rounded half to even (Rust never changes MXCSR), the zero point added, clamped.
+    /// 64 bytes of values in the order of [`floats`]: rounded half to even (Rust never changes MXCSR), the zero point added,
+    /// clamped.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
-    fn bytes(self, x: [__m512; 4]) -> __m512i {
-        in_order(self.packed(x.map(|x| _mm512_cvtps_epi32(x))))
+    fn bytes(self, [a, b, c, d]: [__m512; 4]) -> __m512i {
+        let rounded = [_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b), _mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d)];
+        self.packed(rounded)
     }
 
-    /// Integers plus the zero point, clamped to bytes, in the order of [`place`]: all steps saturate.
+    /// Integers plus the zero point, clamped to bytes: all steps saturate.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
     fn packed(self, [a, b, c, d]: [__m512i; 4]) -> __m512i {
@@ -120,16 +112,8 @@ impl Round {
     }
 }
 
-/// Where packing four registers of 16 integers leaves element `at` of the 64: it works on 128-bit parts, of which part p
-/// gets the p-th four elements of each register.
+/// Where packing four registers of 16 integers in order leaves element `at` of the 64: it works on 128-bit parts, of which
+/// part p gets the p-th four elements of each register.
 const fn place(at: usize) -> usize {
     at % 16 / 4 * 16 + at / 16 * 4 + at % 4
-}
-
-/// Packed bytes in order.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn in_order(packed: __m512i) -> __m512i {
-    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    _mm512_permutexvar_epi32(order, packed)
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{LANES, Round, floats, load_first, store, store_first};
+use super::{LANES, Round, floats, load, load_first, store, store_first};
 use crate::mean::{GROUP, average_multiplier, cascade};
 use crate::quant::Rounding;
 use crate::x86::ops as narrow;
@@ -42,11 +42,13 @@ fn max_of_rows<'a>(mut rows: impl Iterator<Item = &'a [u8]>, most: &mut [u8]) {
     let Some(first) = rows.next() else { return };
     let second = rows.next().unwrap_or(first);
     let third = rows.next().unwrap_or(second);
-    for (((most, a), b), c) in
-        most.chunks_mut(LANES).zip(first.chunks(LANES)).zip(second.chunks(LANES)).zip(third.chunks(LANES))
-    {
-        store_first(_mm512_max_epu8(_mm512_max_epu8(load_first(a), load_first(b)), load_first(c)), most);
+    let whole = first.len() / LANES * LANES;
+    let inputs = first.chunks_exact(LANES).zip(second.chunks_exact(LANES)).zip(third.chunks_exact(LANES));
+    for (most, ((a, b), c)) in most.chunks_exact_mut(LANES).zip(inputs) {
+        store(_mm512_max_epu8(_mm512_max_epu8(load(a), load(b)), load(c)), most);
     }
+    let [a, b, c] = [first, second, third].map(|row| load_first(&row[whole..]));
+    store(_mm512_max_epu8(_mm512_max_epu8(a, b), c), &mut most[whole..]);
     for row in rows {
         for (most, x) in most.chunks_mut(LANES).zip(row.chunks(LANES)) {
             store_first(_mm512_max_epu8(load_first(most), load_first(x)), most);
@@ -59,33 +61,74 @@ fn max_of_rows<'a>(mut rows: impl Iterator<Item = &'a [u8]>, most: &mut [u8]) {
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
 fn max_of_columns(pool: &Pool2d, columns: Range<usize>, start: usize, most: &[u8], out: &mut [u8]) {
-    let channels = pool.channels;
-    for (index, column) in columns.enumerate() {
+    let (channels, mut column) = (pool.channels, columns.start);
+    while column < columns.end {
         let window = pool.window(1, column);
-        let (pixels, out) = (&most[(window.start - start) * channels..], &mut out[index * channels..]);
-        for channel in (0..channels).step_by(32) {
-            let (pixels, out) = (&pixels[channel..], &mut out[channel..]);
-            let most = match window.len() {
-                2 => max_of_pixels::<2>(pixels, channels),
-                3 => max_of_pixels::<3>(pixels, channels),
-                width => (1..width)
-                    .fold(load32(pixels), |most, pixel| _mm256_max_epu8(most, load32(&pixels[pixel * channels..]))),
-            };
-            store32_first(most, out);
+        let pixels = &most[(window.start - start) * channels..];
+        let from = (column - columns.start) * channels;
+        let step = pool.stride[1] * channels;
+        let count = if window.len() == pool.kernel[1] {
+            // None is cut by an edge up to the first that the right one cuts.
+            columns.end.min((pool.in_w + pool.padding[1] - pool.kernel[1]) / pool.stride[1] + 1) - column
+        } else {
+            1
+        };
+        let out = &mut out[from..];
+        match (window.len(), channels.div_ceil(HALF)) {
+            (3, 1) => max_of_pixels::<3, 1>(pixels, step, channels, count, out),
+            (3, 2) => max_of_pixels::<3, 2>(pixels, step, channels, count, out),
+            (3, 4) => max_of_pixels::<3, 4>(pixels, step, channels, count, out),
+            (width, _) => max_of_any_pixels(width, pixels, step, channels, count, out),
         }
+        column += count;
     }
 }
 
-/// The largest of 32 channels of `WIDTH` pixels.
-#[target_feature(enable = "avx512f")]
+/// Channels of the vectors in which maxima over columns are taken.
+const HALF: usize = 32;
+
+/// The largest of each channel of `count` windows of `WIDTH` pixels, `step` bytes apart, with channels in `N` vectors.
+#[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn max_of_pixels<const WIDTH: usize>(pixels: &[u8], channels: usize) -> __m256i {
-    let pixels = &pixels[..(WIDTH - 1) * channels + 32];
-    let mut most = load32(pixels);
-    for pixel in 1..WIDTH {
-        most = _mm256_max_epu8(most, load32(&pixels[pixel * channels..]));
+fn max_of_pixels<const WIDTH: usize, const N: usize>(
+    pixels: &[u8],
+    step: usize,
+    channels: usize,
+    count: usize,
+    out: &mut [u8],
+) {
+    let mut done = 0;
+    while done < count && (done * channels + N * HALF) <= out.len() {
+        let window = &pixels[done * step..][..(WIDTH - 1) * channels + N * HALF];
+        for vector in 0..N {
+            let mut most = _mm256_setzero_si256();
+            for pixel in 0..WIDTH {
+                // SAFETY: the window ends 32 bytes after the last vector's start in its last pixel.
+                let x = unsafe { _mm256_loadu_si256(window.as_ptr().add(pixel * channels + vector * HALF).cast()) };
+                most = _mm256_max_epu8(most, x);
+            }
+            // SAFETY: the loop's condition leaves `N` vectors in the output; the store needs no alignment.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().add(done * channels + vector * HALF).cast(), most) };
+        }
+        done += 1;
     }
-    most
+    max_of_any_pixels(WIDTH, &pixels[done * step..], step, channels, count - done, &mut out[done * channels..]);
+}
+
+/// [`max_of_pixels`] of any width and channels.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline(never)]
+fn max_of_any_pixels(width: usize, pixels: &[u8], step: usize, channels: usize, count: usize, out: &mut [u8]) {
+    for index in 0..count {
+        for channel in (0..channels).step_by(HALF) {
+            let first = index * step + channel;
+            let mut most = load32(&pixels[first..]);
+            for pixel in 1..width {
+                most = _mm256_max_epu8(most, load32(&pixels[first + pixel * channels..]));
+            }
+            store32_first(most, &mut out[index * channels + channel..]);
+        }
+    }
 }
 
 #[target_feature(enable = "avx512f")]
@@ -134,10 +177,19 @@ fn sums(x: &[u8], channels: usize, column: usize) -> [__m512i; 4] {
     for x in x.chunks(CHUNK * channels) {
         // Pairs of bytes as they are, modulo 2^16, and their upper bytes: the lower ones' sums are what is left.
         let (mut pairs, mut odd) = (zero, zero);
-        for pixel in x.chunks_exact(channels) {
-            let bytes = load_first(&pixel[column..]);
+        let mut add = |bytes: __m512i| {
             pairs = _mm512_add_epi16(pairs, bytes);
             odd = _mm512_add_epi16(odd, _mm512_srli_epi16::<8>(bytes));
+        };
+        // What lies beyond the last channel is summed too, for nothing.
+        let mut start = column;
+        while start + LANES <= x.len() {
+            add(load(&x[start..]));
+            start += channels;
+        }
+        while start < x.len() {
+            add(load_first(&x[start..]));
+            start += channels;
         }
         let even = _mm512_sub_epi16(pairs, _mm512_slli_epi16::<8>(odd));
         let words = [_mm512_unpacklo_epi16(even, odd), _mm512_unpackhi_epi16(even, odd)];
@@ -160,8 +212,8 @@ pub(crate) fn mean_fbgemm(q: QParams, x: &[u8], n: usize, start: usize, out: &mu
     let (count, inverse) = (_mm512_set1_ps(n as f32), _mm512_set1_ps(1.0 / q.scale));
     for block in 0..blocks {
         let value = |pixel: usize| {
-            let x = &x[pixel * channels + start + block * LANES..][..LANES];
-            [0, 16, 32, 48].map(|at| _mm512_mul_ps(_mm512_sub_ps(floats(&x[at..]), zero_point), scale))
+            let x = load(&x[pixel * channels + start + block * LANES..]);
+            floats(x).map(|x| _mm512_mul_ps(_mm512_sub_ps(x, zero_point), scale))
         };
         let add = |a: [__m512; 4], b: [__m512; 4]| [0, 1, 2, 3].map(|i| _mm512_add_ps(a[i], b[i]));
         let sums = cascade(n, [_mm512_setzero_ps(); 4], add, value);

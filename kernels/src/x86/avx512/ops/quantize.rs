@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::epilogue::load_f32;
 use super::tables::vbmi;
-use super::{LANES, Round, in_order, load, place, store};
+use super::{LANES, Round, load, place, store};
 use crate::QParams;
 use crate::quant::Rounding;
 use crate::x86::ops as narrow;
@@ -27,7 +27,7 @@ impl Quantize {
         Self { inverse, high, round: Round::new(rounding) }
     }
 
-    /// 64 values, packed. What no i32 holds becomes the least i32 and by that 0, which is right but for large values, and
+    /// 64 values, each where [`place`] says. What no i32 holds becomes the least i32 and by that 0, which is right but for large values, and
     /// those are clamped; the minimum of NaN and a number is the second operand.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
@@ -45,9 +45,10 @@ impl Quantize {
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(crate) fn quantize_u8(x: &[f32], q: QParams, out: &mut [u8]) {
     let quantize = Quantize::new(q);
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let vectors = x.len() / LANES * LANES;
     for (out, x) in out.chunks_exact_mut(LANES).zip(x.chunks_exact(LANES)) {
-        store(in_order(quantize.packed(x)), out);
+        store(_mm512_permutexvar_epi32(order, quantize.packed(x)), out);
     }
     narrow::quantize_u8(&x[vectors..], q, &mut out[vectors..]);
 }
