@@ -11,8 +11,8 @@ use crate::shared::SharedMut;
 pub(super) const MAX_PIXELS: usize = 12;
 pub(super) const MAX_BLOCKS: usize = 6;
 
-/// Pixels of tiles by their number of blocks: sums, weights of one step and broadcast activations fit 32 registers. Of two, the one
-/// that leaves less of the last tile unused; rows of the networks' maps are often multiples of 7.
+/// Pixels of tiles by their number of blocks: sums, weights of one step and broadcast activations fit 32 registers. Of two, the one whose
+/// tiles, each with one more multiplication for what else it does, are fewer; rows of the networks' maps are often multiples of 7.
 const PIXELS: [&[usize]; MAX_BLOCKS] = [&[12, 7], &[10, 7], &[8, 7], &[6], &[5], &[4]];
 
 /// How many pixels a tile has that computes `blocks` blocks (half ones too) of `pixels` pixels of a band.
@@ -21,7 +21,7 @@ const PIXELS: [&[usize]; MAX_BLOCKS] = [&[12, 7], &[10, 7], &[8, 7], &[6], &[5],
 /// of one pixel.
 pub(super) fn pixels(blocks: usize, pixels: usize) -> usize {
     let fitting = PIXELS[blocks - 1].iter().filter(|&&tile| tile <= pixels);
-    fitting.min_by_key(|&&tile| (pixels.div_ceil(tile) * tile, usize::MAX - tile)).copied().unwrap_or(1)
+    fitting.min_by_key(|&&tile| pixels.div_ceil(tile) * (tile * blocks + 1)).copied().unwrap_or(1)
 }
 
 /// The blocks of a panel that make the outputs of `conv` cheapest, in bands of about `band` pixels; with the pixels of a tile of such a panel.
