@@ -237,22 +237,27 @@ fn maxima_of_windows() {
                 ([3, 3], [2, 2], [1, 1]),
                 ([3, 3], [2, 2], [1, 1]),
                 ([3, 3], [1, 1], [0, 1]),
+                ([3, 3], [2, 40], [0, 0]),
                 ([2, 2], [2, 2], [0, 0]),
                 ([5, 4], [2, 3], [2, 2]),
             ];
-            let (kernel, stride, padding) = random.of(&windows);
-            let pool = Pool2d { in_h, in_w, channels, kernel, stride, padding };
-            if pool.check().is_err() {
-                continue;
+            // All of them where they are many and the channels those of whole vectors.
+            let one = [random.of(&windows)];
+            let chosen = if in_w == 56 && channels % 8 == 0 { &windows[..] } else { &one };
+            for &(kernel, stride, padding) in chosen {
+                let pool = Pool2d { in_h, in_w, channels, kernel, stride, padding };
+                if pool.check().is_err() {
+                    continue;
+                }
+                let x = random.bytes(pool.in_len());
+                let mut expected = vec![0; pool.out_len()];
+                kernels::max_pool_u8(&pool, &x, &mut expected);
+                check("max", &expected, byte, |ops, out, team| ops.max_pool_u8(&pool, &x, out, team));
+                let x = random.floats(pool.in_len());
+                let mut expected = vec![0.0; pool.out_len()];
+                kernels::max_pool_f32(&pool, &x, &mut expected);
+                check("f32 max", &expected, float, |ops, out, team| ops.max_pool_f32(&pool, &x, out, team));
             }
-            let x = random.bytes(pool.in_len());
-            let mut expected = vec![0; pool.out_len()];
-            kernels::max_pool_u8(&pool, &x, &mut expected);
-            check("max", &expected, byte, |ops, out, team| ops.max_pool_u8(&pool, &x, out, team));
-            let x = random.floats(pool.in_len());
-            let mut expected = vec![0.0; pool.out_len()];
-            kernels::max_pool_f32(&pool, &x, &mut expected);
-            check("f32 max", &expected, float, |ops, out, team| ops.max_pool_f32(&pool, &x, out, team));
         }
     }
 }

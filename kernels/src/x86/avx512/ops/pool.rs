@@ -112,6 +112,10 @@ fn max_of_pixels<const WIDTH: usize, const N: usize>(
         }
         done += 1;
     }
+    if done == count {
+        // With strides above the window's width, the next one may start beyond what there is.
+        return;
+    }
     max_of_any_pixels(WIDTH, &pixels[done * step..], step, channels, count - done, &mut out[done * channels..]);
 }
 
