@@ -74,7 +74,8 @@ impl<K: GemmU8Kernel> GemmU8<K> {
 
     pub(crate) fn new(conv: &Conv2d, weights: &[i8], mut requantize: Requantize) -> Self {
         let bands = Bands::new(conv, conv.in_c, size_of::<K::X>(), K::BAND_BYTES);
-        let filled = (conv.kernel[1] * conv.group_in()) % K::KR != 0;
+        let run = if conv.groups == 1 { conv.kernel[1] * conv.in_c } else { conv.group_in() };
+        let filled = !run.is_multiple_of(K::KR);
         let in_place = K::X::unconverted(&[]).is_some() && conv.padding == [0, 0] && !filled;
         // A band's copy is made again for each range of channels: it must be small beside the weights.
         let fewer = in_place || conv.weight_len() > 8 * conv.in_len();

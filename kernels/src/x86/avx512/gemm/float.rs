@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::super::super::epilogue::activate as activate_half;
 use super::super::epilogue::{LANES, activate, mask};
-use super::strip::{MAX_BLOCKS, MAX_PIXELS, Strip, choose};
+use super::strip::{Layer, MAX_PIXELS, Strip, choose};
 use super::{by_shape, each, gemm_sums};
 use crate::Isa;
 use crate::conv::vector::{GemmF32, GemmF32Kernel, Panel, TileShape};
@@ -44,8 +44,8 @@ impl GemmF32Kernel for Avx512 {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     #[inline]
     unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: usize, panel: &Panel, out: &SharedMut<f32>) {
-        let (bands, windows, panels) = (&gemm.bands, &gemm.windows, &gemm.panels);
-        let strip = Strip::new(bands, windows, panels, band, panel, rows, gemm.weights(panel), out);
+        let layer = Layer { bands: &gemm.bands, panels: &gemm.panels, windows: &gemm.windows };
+        let strip = Strip::new(&layer, (band, rows), (panel, gemm.weights(panel)), out);
         let bias = gemm.bias[panel.constants..][..panel.blocks * LANES].as_ptr();
         // SAFETY: a strip of this shape, whose outputs no other task has; constants of as many blocks.
         by_shape!(strip, |MR, NB, H| unsafe { outputs::<MR, NB, H>(&strip, bias, gemm.activation) })

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::super::super::epilogue::Scaling;
 use super::super::epilogue::LANES;
-use super::strip::{MAX_BLOCKS, MAX_PIXELS, Strip, choose};
+use super::strip::{Layer, MAX_PIXELS, Strip, choose};
 use super::{by_shape, each, gemm_sums};
 use crate::Isa;
 use crate::conv::vector::{EpilogueU8, GemmU8, GemmU8Kernel, Panel, TileShape};
@@ -40,19 +40,21 @@ macro_rules! gemm_u8 {
             #[target_feature(enable = $features)]
             #[inline]
             unsafe fn panel(gemm: &GemmU8<Self>, rows: &[$x], band: usize, panel: &Panel, out: &SharedMut<u8>) {
-                let (bands, windows, panels) = (&gemm.bands, &gemm.windows, &gemm.panels);
-                let mut strip = Strip::new(bands, windows, panels, band, panel, rows, gemm.weights(panel), out);
+                let layer = Layer { bands: &gemm.bands, panels: &gemm.panels, windows: &gemm.windows };
+                let mut strip = Strip::new(&layer, (band, rows), (panel, gemm.weights(panel)), out);
                 let constants = Constants::new(&gemm.epilogue, panel);
-                // SAFETY: a strip of this shape, whose outputs no other task has, and constants of as many blocks.
-                match gemm.scaling {
-                    Scaling::Multiplier => by_shape!(strip, |MR, NB, H| unsafe { outputs::<MR, NB, H, MULTIPLIER>(&strip, &constants) }),
-                    Scaling::Bias => by_shape!(strip, |MR, NB, H| unsafe { outputs::<MR, NB, H, BIAS>(&strip, &constants) }),
-                    Scaling::Clamp => {
-                        // No network's constants are so large: exact, but not fast.
-                        strip.pixels = 1;
-                        by_shape!(strip, |_MR, NB, H| unsafe { outputs::<1, NB, H, CLAMP>(&strip, &constants) })
-                    }
+                if gemm.scaling == Scaling::Clamp {
+                    // No network's constants are so large: exact, but not fast.
+                    strip.pixels = 1;
+                    // SAFETY: as below; tiles may have one pixel.
+                    return by_shape!(strip, |_MR, NB, H| unsafe { outputs::<1, NB, H, CLAMP>(&strip, &constants) });
                 }
+                if gemm.scaling == Scaling::Bias {
+                    // SAFETY: as below.
+                    return by_shape!(strip, |MR, NB, H| unsafe { outputs::<MR, NB, H, BIAS>(&strip, &constants) });
+                }
+                // SAFETY: a strip of this shape, whose outputs no other task has, and constants of as many blocks.
+                by_shape!(strip, |MR, NB, H| unsafe { outputs::<MR, NB, H, MULTIPLIER>(&strip, &constants) })
             }
         }
 
@@ -67,12 +69,14 @@ macro_rules! gemm_u8 {
             strip: &Strip<$x, i8, u8>,
             constants: &Constants,
         ) {
-            // SAFETY: there are constants of so many blocks; the loads need no alignment.
-            let start: [__m512i; NB] =
-                std::array::from_fn(|b| unsafe { _mm512_loadu_si512(constants.bias_i32.add(b * LANES).cast()) });
-            // SAFETY: as above.
-            let half_start: [__m256i; H] =
-                std::array::from_fn(|_| unsafe { _mm256_loadu_si256(constants.bias_i32.add(NB * LANES).cast()) });
+            let start: [__m512i; NB] = std::array::from_fn(|b| {
+                // SAFETY: there are constants of so many blocks; the load needs no alignment.
+                unsafe { _mm512_loadu_si512(constants.bias_i32.add(b * LANES).cast()) }
+            });
+            let half_start: [__m256i; H] = std::array::from_fn(|_| {
+                // SAFETY: as above.
+                unsafe { _mm256_loadu_si256(constants.bias_i32.add(NB * LANES).cast()) }
+            });
             for first in strip.tiles::<MR>() {
                 // SAFETY: a tile's pixels, the strip's runs, constants and outputs.
                 unsafe {

@@ -114,7 +114,6 @@ macro_rules! by_shape {
     (@ $strip:expr, $mr:ident, $nb:ident, $h:ident, $call:expr, [$(($m:literal, $n:literal, $half:literal))*]) => {
         match ($strip.pixels, $strip.blocks, $strip.half) {
             $(($m, $n, $half) => {
-                const { assert!($m <= MAX_PIXELS && $n <= MAX_BLOCKS - $half) };
                 const $mr: usize = $m;
                 const $nb: usize = $n;
                 const $h: usize = $half;

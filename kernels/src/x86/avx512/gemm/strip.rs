@@ -9,7 +9,7 @@ use crate::shared::SharedMut;
 
 /// Most pixels of a tile, and blocks of a panel.
 pub(super) const MAX_PIXELS: usize = 12;
-pub(super) const MAX_BLOCKS: usize = 6;
+const MAX_BLOCKS: usize = 6;
 
 /// Pixels of tiles by their number of blocks: sums, weights of one step and broadcast activations fit 32 registers. Of two, the one whose
 /// tiles, each with one more multiplication for what else it does, are fewer; rows of the networks' maps are often multiples of 7.
@@ -46,6 +46,14 @@ pub(super) fn choose(conv: &Conv2d, band: usize, steps: usize) -> TileShape {
     TileShape { blocks, pixels: pixels(blocks, band) }
 }
 
+/// What all strips of a layer have in common.
+pub(super) struct Layer<'a> {
+    pub(super) bands: &'a Bands,
+    pub(super) panels: &'a Panels,
+    /// Where the windows of a band's pixels start in its rows.
+    pub(super) windows: &'a [u32],
+}
+
 /// The tiles of a band and panel.
 pub(super) struct Strip<'a, X, W, O> {
     /// The band's rows from the panel's first input channel on.
@@ -74,17 +82,14 @@ impl<'a, X, W, O> Strip<'a, X, W, O> {
     /// If a window or an output lies outside.
     #[inline(always)]
     pub(super) fn new(
-        bands: &Bands,
-        windows: &'a [u32],
-        panels: &'a Panels,
-        band: usize,
-        panel: &Panel,
-        rows: &[X],
-        weights: &[W],
+        layer: &Layer<'a>,
+        (band, rows): (usize, &[X]),
+        (panel, weights): (&Panel, &[W]),
         out: &SharedMut<O>,
     ) -> Self {
+        let (bands, panels) = (layer.bands, layer.panels);
         let (out_rows, w, out_c): (Range<usize>, _, _) = (bands.out_rows(band), bands.conv.out_w(), bands.conv.out_c);
-        let windows = &windows[..out_rows.len() * w];
+        let windows = &layer.windows[..out_rows.len() * w];
         // The last window is the furthest: what tiles read unchecked.
         assert!(windows.last().is_none_or(|&last| last as usize + panel.input + panels.reach() <= rows.len()));
         assert!(!panels.runs.is_empty() && panels.run_len > 0 && !windows.is_empty());
