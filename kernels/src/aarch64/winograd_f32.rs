@@ -71,7 +71,7 @@ impl WinogradF32Kernel for Neon {
 
     #[target_feature(enable = "neon")]
     unsafe fn product(tiles: usize, product: Product) {
-        product_by_tiles!(product, tiles, product, [1 2 3 4 5 6])
+        product_by_tiles!(multiply_tiles, tiles, product, [1 2 3 4 5 6])
     }
 }
 
@@ -79,7 +79,7 @@ impl WinogradF32Kernel for Neon {
 /// The CPU has the instruction set.
 #[target_feature(enable = "neon")]
 #[inline(never)]
-unsafe fn product<const TILES: usize>(product: Product) {
+unsafe fn multiply_tiles<const TILES: usize>(product: Product) {
     // SAFETY: the caller's promise.
     unsafe { product.run::<NeonLanes, TILES>() }
 }

@@ -70,6 +70,7 @@ pub(crate) struct GemmU8<K: GemmU8Kernel> {
 
 impl<K: GemmU8Kernel> GemmU8<K> {
     /// Channels of a block.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) const NR: usize = K::NR;
 
     pub(crate) fn new(conv: &Conv2d, weights: &[i8], mut requantize: Requantize) -> Self {

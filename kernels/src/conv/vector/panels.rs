@@ -99,6 +99,7 @@ impl Panels {
     }
 
     /// Whether runs are filled up, so that a kernel reads beyond them.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn filled(&self, conv: &Conv2d) -> bool {
         self.run_len * self.runs.len() != conv.terms()
     }

@@ -117,8 +117,7 @@ impl<const Q: usize> Constants<Q> {
     }
 
     /// The words of quarters `q` and `q + 1`: 8 channels of each lane. Below the lowest output and, with no zero point to add, above
-    /// the highest, saturation keeps what is there. The sum cannot wrap at the high end, nor need it saturate, which
-    /// is slow on Zen 4.
+    /// the highest, saturation keeps what is there. The sum cannot wrap at the high end, nor need it saturate.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
     pub(super) fn words<const WAY: u8>(&self, q: usize, sums: [__m512i; 2]) -> __m512i {
