@@ -20,7 +20,7 @@ from scenes import Scenes, check_parent, plain_batches, training_batch
 
 _CHECKPOINT_SECONDS = 180
 _CURVE_STEPS = 100
-_EVALUATIONS = 6  # over a training
+_EVALUATIONS = 4  # over a training
 _COLUMNS = ["step", "images", "size", "learning_rate", "loss", "train_accuracy", "accuracy", "seconds"]
 
 

@@ -81,20 +81,30 @@ _WHOLE = Round((Phase(160_000, 128, 64), Phase(96_000, 160, 64), Phase(40_000, 2
 # whole scenes from the start, in cuts that grow to them. Small batches: more steps bring more than better gradients, and fit the caches.
 _TAUGHT = Round(
     (
-        Phase(96_000, 64, 64, widest=1.3, batch=32),
-        Phase(96_000, 96, 96, widest=1.3, batch=32),
-        Phase(48_000, 128, 128, widest=1.3, batch=32),
-        Phase(12_000, 224, 224, batch=16),
+        Phase(64_000, 64, 64, widest=1.3, batch=32),
+        Phase(128_000, 96, 96, widest=1.3, batch=32),
+        Phase(40_000, 128, 128, widest=1.3, batch=32),
+        Phase(8_000, 224, 224, batch=16),
     ),
-    1e-2,
-    turning=0.1,
+    3e-3,
+    turning=0.03,
 )
-_QAT = Round((Phase(4_000, 128, 128, widest=1.0, batch=32), Phase(3_200, 224, 224, batch=16)), 2e-4)
+_TAUGHT_BRIEFLY = Round(
+    (
+        Phase(40_000, 64, 64, widest=1.3, batch=32),
+        Phase(80_000, 96, 96, widest=1.3, batch=32),
+        Phase(24_000, 128, 128, widest=1.3, batch=32),
+        Phase(6_400, 224, 224, batch=16),
+    ),
+    3e-3,
+    turning=0.03,
+)
+_QAT = Round((Phase(3_200, 128, 128, widest=1.0, batch=32), Phase(2_400, 224, 224, batch=16)), 2e-4)
 _ALL = [
     Recipe("resnet18", {"base_width": 16}, (_DENSE,), "static"),
     Recipe("shufflenet_v2_x0_5", {}, (_LONG_CLOSE, _WHOLE), "static", 0.02),
     Recipe("mobilenet_v2", {"width_mult": 0.35}, (_TAUGHT,), "qat", 0.02, _QAT, teacher="resnet18"),
-    Recipe("mobilenet_v3_large", {"width_mult": 0.35}, (_TAUGHT,), "qat", 0.02, _QAT, teacher="resnet18"),
+    Recipe("mobilenet_v3_large", {"width_mult": 0.35}, (_TAUGHT_BRIEFLY,), "qat", 0.02, _QAT, teacher="resnet18"),
 ]
 RECIPES = {recipe.network: recipe for recipe in _ALL}
 
