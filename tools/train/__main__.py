@@ -2,8 +2,8 @@
 
     cargo build --release && python tools/train --quantlens target/release/quantlens --work local/train --out weights
 
-One command does everything: renders the scenes, trains the float networks, quantizes them, exports eight model files, and
-measures their accuracy on 5,000 fresh scenes. With --out the model files, settings and learning curves are put there. It may be
+One command does everything: renders the scenes, trains the float networks (the MobileNets with ResNet18 for a teacher), quantizes
+them, exports eight model files, and measures their accuracy on 5,000 fresh scenes. With --out the model files, settings and learning curves are put there. It may be
 killed at any time; the same command goes on from the last checkpoint (every three minutes). --jobs networks are trained at a time, each on one thread: on few cores that is faster than one on all.
 """
 
@@ -52,6 +52,14 @@ def recipes(args: argparse.Namespace) -> list[Recipe]:
     return [shortened(RECIPES[name], args.share) for name in args.networks]
 
 
+def check_teachers(args: argparse.Namespace) -> None:
+    """A network that learns from another would wait for it forever, were that neither trained nor in training."""
+    for recipe in recipes(args):
+        teacher = recipe.teacher
+        if teacher and teacher not in args.networks and not (args.work / teacher / "float.pth").exists():
+            raise ToolError(f"{recipe.network} learns from {teacher}: name it too (--networks {teacher} {recipe.network})")
+
+
 def measured(share: float) -> dict[str, int]:
     """How many scenes settings are judged by, and the final networks."""
     return {"calibration": max(100, int(HELD_OUT * min(share, 1))), "card": max(100, int(CARD * min(share, 1)))}
@@ -92,6 +100,7 @@ def main() -> None:
         held_out, card = (Scenes(cache, split, count) for split, count in measured(args.share).items())
         train_one(recipe, args.work / recipe.network, Scenes(cache, "train", recipe.scenes), held_out, card)
         return
+    check_teachers(args)
     most = max(recipe.scenes for recipe in recipes(args))
     rendering = cache.fill(measured(args.share) | {"train": most})
     with ThreadPoolExecutor(max(1, args.jobs)) as pool:

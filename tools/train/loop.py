@@ -13,12 +13,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from recipe import BATCH, Round
+from distil import Lesson
+from muon import Muon
+from recipe import Round
 from scenes import Scenes, check_parent, plain_batches, training_batch
 
 _CHECKPOINT_SECONDS = 180
 _CURVE_STEPS = 100
-_EVALUATIONS = 20  # over a training
+_EVALUATIONS = 4  # over a training
 _COLUMNS = ["step", "images", "size", "learning_rate", "loss", "train_accuracy", "accuracy", "seconds"]
 
 
@@ -50,11 +52,13 @@ class Training:
         folder: Path,
         seed: int,
         weight_decay: float,
+        lesson: Lesson | None = None,
     ) -> None:
         self.name, self.model, self.scenes, self.held_out, self.folder = name, model, scenes, held_out, folder
-        self.seed, self.learning_rate = seed, round_.learning_rate
-        self.schedule = [phase for phase in round_.phases for _ in range(phase.images // BATCH)]
-        self.optimizer = torch.optim.AdamW(_groups(model, weight_decay), lr=round_.learning_rate)
+        self.seed, self.lesson = seed, lesson
+        self.schedule = [phase for phase in round_.phases for _ in range(phase.images // phase.batch)]
+        self.images = np.cumsum([0] + [phase.batch for phase in self.schedule])  # before each step
+        self.optimizers = _optimizers(lesson or model, round_, weight_decay)
         self.step, self.seconds, self.rows = 0, 0.0, []
         self._resume()
 
@@ -66,13 +70,15 @@ class Training:
         if not self.checkpoint.exists():
             return
         state = torch.load(self.checkpoint, weights_only=False)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        (self.lesson or self.model).load_state_dict(state["model"])
+        for optimizer, its_state in zip(self.optimizers, state["optimizers"]):
+            optimizer.load_state_dict(its_state)
         self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
         print(f"{self.folder.name} {self.name}: resumes at step {self.step} of {len(self.schedule)}", flush=True)
 
     def _save(self) -> None:
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
+        state = {"model": (self.lesson or self.model).state_dict(), "optimizers": optimizers}
         save(state | {"step": self.step, "seconds": self.seconds, "rows": self.rows}, self.checkpoint)
         with open(self.folder / f"{self.name}.csv", "w", newline="") as file:
             writer = csv.writer(file)
@@ -105,35 +111,43 @@ class Training:
         phase = self.schedule[self.step]
         random = np.random.default_rng([self.seed, self.step])
         x, y = training_batch(self.scenes, self._numbers(), phase, random)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
         self.model.train()
-        logits = self.model(x)
-        loss = functional.cross_entropy(logits, y)
-        self.optimizer.zero_grad(set_to_none=True)
+        loss, logits = self._loss(x, y)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = optimizer.defaults["lr"] * self._rate()
+            optimizer.step()
         self.step += 1
         return loss.item(), float((logits.argmax(1) == y).float().mean())
 
+    def _loss(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.lesson:
+            return self.lesson.loss(x, y, self.step / len(self.schedule))
+        logits = self.model(x)
+        return functional.cross_entropy(logits, y), logits
+
     def _numbers(self) -> np.ndarray:
         """The scenes of this step: all of them once in a new order, then again."""
-        a_pass = self.scenes.count // BATCH
-        order = _order(self.seed, self.step // a_pass, self.scenes.count)
-        return order[self.step % a_pass * BATCH :][:BATCH]
+        batch, before = self.schedule[self.step].batch, int(self.images[self.step])
+        turn, start = divmod(before, self.scenes.count // batch * batch)
+        return _order(self.seed, turn, self.scenes.count)[start // batch * batch :][:batch]
 
     def _rate(self) -> float:
+        """The share of the peak's learning rate."""
         done = self.step / len(self.schedule)
         rise = 0.05
         if done < rise:
-            return self.learning_rate * (0.05 + 0.95 * done / rise)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - rise) / (1 - rise)))
+            return 0.05 + 0.95 * done / rise
+        return 0.5 * (1 + math.cos(math.pi * (done - rise) / (1 - rise)))
 
     def _note(self, losses: list[float], hits: list[float], evaluate: bool) -> None:
         found = f"{accuracy(self.model, self.held_out):.4f}" if evaluate else ""
-        size, images = self.schedule[self.step - 1].size, self.step * BATCH
+        size, images = self.schedule[self.step - 1].size, int(self.images[self.step])
         loss, hit = sum(losses) / len(losses), sum(hits) / len(hits)
-        row = [self.step, images, size, f"{self._rate():.3g}", f"{loss:.4f}", f"{hit:.4f}", found, f"{self.seconds:.0f}"]
+        row = [self.step, images, size, f"{self.optimizers[0].param_groups[0]['lr']:.3g}", f"{loss:.4f}", f"{hit:.4f}", found, f"{self.seconds:.0f}"]
         self.rows.append(row)
         print(f"{self.folder.name} {self.name}:", *row, flush=True)
 
@@ -151,8 +165,19 @@ def _order(seed: int, turn: int, count: int) -> np.ndarray:
     return _ORDERS[seed, turn, count]
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _optimizers(model: nn.Module, round_: Round, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon where the round wants it."""
+    turned: list[nn.Parameter] = []
+    if round_.turning is not None:
+        turned = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups == 1 and m.bias is None]
+        turned = [weight for weight in turned if weight.requires_grad]
+    rest = _groups(model, weight_decay, {id(weight) for weight in turned})
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=round_.learning_rate, fused=True)]
+    return [*optimizers, Muon(turned, round_.turning)] if turned else optimizers
+
+
+def _groups(model: nn.Module, weight_decay: float, but: set[int]) -> list[dict[str, Any]]:
     """Weight decay for weights of convolutions and linear layers only."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+    trained = [p for p in model.parameters() if p.requires_grad and id(p) not in but]
     matrices, vectors = [p for p in trained if p.dim() > 1], [p for p in trained if p.dim() <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from pathlib import Path
 
 import torch
@@ -10,10 +11,11 @@ from torch import nn
 from torch.ao import quantization as tq
 from torch.ao.nn.intrinsic.qat import freeze_bn_stats
 
+from distil import Lesson
 from loop import Training, save
 from quantlens_tools.networks import build_float, network, prepare_qat, prepare_static, use_engine
-from recipe import CLASSES, Recipe
-from scenes import Scenes, plain_batches
+from recipe import CLASSES, RECIPES, Recipe
+from scenes import Scenes, check_parent, plain_batches
 
 _FREEZE_BATCH_NORM = 0.5  # share of the steps after which batch norm keeps its statistics
 _FREEZE_OBSERVERS = 0.75  # and the ranges of activations stay
@@ -25,6 +27,18 @@ def trained_float(recipe: Recipe, folder: Path) -> nn.Module:
     model = build_float(recipe.network, recipe.arguments | {"num_classes": CLASSES})
     model.load_state_dict(torch.load(folder / "float.pth", weights_only=True))
     return model.eval()
+
+
+def taught(recipe: Recipe, folder: Path, student: nn.Module, maps: bool) -> Lesson | None:
+    """The student beside its trained teacher; waits for one that is still being trained."""
+    if recipe.teacher is None:
+        return None
+    its_folder = folder.parent / recipe.teacher
+    while not (its_folder / "float.pth").exists():
+        check_parent()
+        time.sleep(5)
+    teacher = trained_float(RECIPES[recipe.teacher], its_folder).to(memory_format=torch.channels_last)
+    return Lesson(student, recipe.network, teacher, recipe.teacher, maps)
 
 
 def quantize(recipe: Recipe, folder: Path, scenes: Scenes, calibration: Scenes) -> None:
@@ -41,7 +55,8 @@ def _train_quantized(recipe: Recipe, folder: Path, scenes: Scenes, calibration: 
     model = prepare_qat(trained_float(recipe, folder), network(recipe.network).engine)
     model = model.to(memory_format=torch.channels_last)
     assert recipe.quantized is not None
-    training = Training("qat", model, recipe.quantized, scenes, calibration, folder, recipe.seed + 1, 0.0)
+    lesson = taught(recipe, folder, model, maps=False)
+    training = Training("qat", model, recipe.quantized, scenes, calibration, folder, recipe.seed + 1, 0.0, lesson)
 
     def freeze(progress: float) -> None:
         # `model.train()` of each step thaws neither: both are switches of the modules themselves.

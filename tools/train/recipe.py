@@ -17,14 +17,21 @@ class Phase:
     size: int  # input, in pixels a side
     smallest_crop: int  # the pictures are cut to squares of at least this many pixels, and at least the object's box
     widest: float = 224.0  # and at most this many times that, or the whole picture
+    batch: int = BATCH
 
 
 @dataclass(frozen=True)
 class Round:
-    """Phases with one learning rate schedule: AdamW's, up over the first 5 % of the images, then down to 0 along a cosine."""
+    """Phases with one learning rate schedule: up over the first 5 % of the steps, then down to 0 along a cosine."""
 
     phases: tuple[Phase, ...]
-    learning_rate: float  # its peak
+    learning_rate: float  # AdamW's, at its peak
+    turning: float | None = None  # Muon's, for the weights of dense convolutions; None: AdamW trains them too
+
+    @property
+    def images(self) -> int:
+        """Of all phases."""
+        return sum(phase.images for phase in self.phases)
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Recipe:
     quantize: str  # "qat" or "static"
     weight_decay: float = 0.05
     quantized: Round | None = None  # quantization-aware training
+    teacher: str | None = None  # a recipe's network whose outputs and feature maps this one learns besides the classes
     scenes: int = 64_000  # different ones, numbers 0 and up of the split `train`
     seed: int = 2023
 
@@ -67,25 +75,38 @@ _LONG_CLOSE = Round(
     ),
     3e-3,
 )
-# That came to whole scenes with nearly no learning rate left (ShuffleNetV2: 71 %), hence a second round of them, and ...
+# That came to whole scenes with nearly no learning rate left (71 %), hence a second round of them.
 _WHOLE = Round((Phase(160_000, 128, 64), Phase(96_000, 160, 64), Phase(40_000, 224, 192)), 1.5e-3)
-# ... for the others fewer close views.
-_DEPTHWISE = Round(
+# The MobileNets learn from ResNet18, whose feature maps say what is where: no views without distraction are needed. Objects have their size in
+# whole scenes from the start, in cuts that grow to them. Small batches: more steps bring more than better gradients, and fit the caches.
+_TAUGHT = Round(
     (
-        Phase(256_000, 96, 24, widest=1.25),
-        Phase(96_000, 128, 32, widest=2.0),
-        Phase(176_000, 128, 64),
-        Phase(128_000, 160, 64),
-        Phase(40_000, 224, 192),
+        Phase(64_000, 64, 64, widest=1.3, batch=32),
+        Phase(128_000, 96, 96, widest=1.3, batch=32),
+        Phase(40_000, 128, 128, widest=1.3, batch=32),
+        Phase(8_000, 224, 224, batch=16),
     ),
     3e-3,
+    turning=0.03,
 )
-_QAT = Round((Phase(16_000, 224, 224),), 2e-4)
+# MobileNetV2 came to whole scenes with little learning rate left again (71 % of `calibration`), hence MobileNetV3's fewer cuts, and whole scenes with a rate of
+# their own.
+_TAUGHT_BRIEFLY = Round(
+    (
+        Phase(40_000, 64, 64, widest=1.3, batch=32),
+        Phase(72_000, 96, 96, widest=1.3, batch=32),
+        Phase(16_000, 128, 128, widest=1.3, batch=32),
+    ),
+    3e-3,
+    turning=0.03,
+)
+_TAUGHT_WHOLE = Round((Phase(9_600, 224, 224, batch=16),), 1e-3, turning=0.01)
+_QAT = Round((Phase(3_200, 128, 128, widest=1.0, batch=32), Phase(4_000, 224, 224, batch=16)), 5e-4)
 _ALL = [
     Recipe("resnet18", {"base_width": 16}, (_DENSE,), "static"),
-    Recipe("mobilenet_v2", {"width_mult": 0.35}, (_DEPTHWISE,), "qat", 0.02, _QAT),
     Recipe("shufflenet_v2_x0_5", {}, (_LONG_CLOSE, _WHOLE), "static", 0.02),
-    Recipe("mobilenet_v3_large", {"width_mult": 0.35}, (_DEPTHWISE,), "qat", 0.02, _QAT),
+    Recipe("mobilenet_v2", {"width_mult": 0.35}, (_TAUGHT,), "qat", 0.02, _QAT, teacher="resnet18"),
+    Recipe("mobilenet_v3_large", {"width_mult": 0.35}, (_TAUGHT_BRIEFLY, _TAUGHT_WHOLE), "qat", 0.02, _QAT, teacher="resnet18"),
 ]
 RECIPES = {recipe.network: recipe for recipe in _ALL}
 
@@ -96,7 +117,7 @@ def shortened(recipe: Recipe, share: float) -> Recipe:
         return recipe
 
     def short(round_: Round) -> Round:
-        phases = (replace(phase, images=max(4 * BATCH, int(phase.images * share))) for phase in round_.phases)
+        phases = (replace(phase, images=max(4 * phase.batch, int(phase.images * share))) for phase in round_.phases)
         return replace(round_, phases=tuple(phases))
 
     return replace(

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from loop import Training, accuracy, save
-from quantize import half_model, int8_model, quantize, trained_float
+from quantize import half_model, int8_model, quantize, taught, trained_float
 from quantlens_tools import modelfile
 from quantlens_tools.errors import ToolError
 from quantlens_tools.networks import build_float, network
@@ -49,10 +49,16 @@ def _train_float(recipe: Recipe, folder: Path, scenes: Scenes, held_out: Scenes)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0  # narrow networks and augmented scenes: they underfit
+        if getattr(module, "inplace", False):
+            module.inplace = False  # its gradient needs a copy of what it overwrites
+        if isinstance(module, torch.nn.Conv2d) and module.groups > 1 and recipe.teacher:
+            # torchvision's initial weights of depthwise convolutions are those of dense ones: short, and a step turns them by much.
+            module.weight.data *= module.out_channels**0.5
     _keep_layout(model, recipe.network)
+    lesson = taught(recipe, folder, model, maps=True)
     for index, round_ in enumerate(recipe.rounds):
         seed = recipe.seed + 2 * index  # odd steps are quantization's
-        Training(f"float{index or ''}", model, round_, scenes, held_out, folder, seed, recipe.weight_decay).run()
+        Training(f"float{index or ''}", model, round_, scenes, held_out, folder, seed, recipe.weight_decay, lesson).run()
     save(model.state_dict(), folder / "float.pth")
 
 

@@ -41,7 +41,7 @@ macro_rules! trained {
 }
 
 #[cfg(feature = "pack")]
-static PACK: &[Pair] = &[trained!("resnet18"), trained!("shufflenet_v2_x0_5")];
+static PACK: &[Pair] = &[trained!("resnet18"), trained!("shufflenet_v2_x0_5"), trained!("mobilenet_v2")];
 
 #[cfg(not(feature = "pack"))]
 static PACK: &[Pair] = &[];
