@@ -19,8 +19,7 @@ _TAPS = {
     "mobilenet_v3_large": ("features.3", "features.6", "features.12", "features.16"),
 }
 _SOFTNESS = 2.0  # temperature of both networks' probabilities
-_CLASSES, _PROBABILITIES = 0.3, 1.0  # shares of two losses
-_MAPS = 30.0, 1.0  # that of the maps, at the start and at the end: probabilities teach nothing until there are features
+_CLASSES, _PROBABILITIES = 0.3, 1.0  # weights of two losses. The maps' is a round's own: probabilities teach nothing until there are features
 
 
 class Tapped(nn.Module):
@@ -56,17 +55,17 @@ class Lesson(nn.Module):
         for view in self.views:
             nn.init.zeros_(view.weight)
 
-    def loss(self, x: torch.Tensor, y: torch.Tensor, progress: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss of a batch when this share of the training is done, and the student's logits."""
+    def loss(self, x: torch.Tensor, y: torch.Tensor, maps: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of a batch, with this weight of the maps, and the student's logits."""
         with torch.no_grad():
             wise, wise_maps = self.teacher(x)
-        logits, maps = self.student(x)
-        unexplained = [_unexplained(view(own), wanted) for view, own, wanted in zip(self.views, maps, wise_maps)]
+        logits, own_maps = self.student(x)
+        unexplained = [_unexplained(view(own), wanted) for view, own, wanted in zip(self.views, own_maps, wise_maps)]
         likeness = functional.kl_div(
             (logits / _SOFTNESS).log_softmax(1), (wise / _SOFTNESS).log_softmax(1), reduction="batchmean", log_target=True
         )
         loss = _CLASSES * functional.cross_entropy(logits, y) + _PROBABILITIES * _SOFTNESS**2 * likeness
-        return loss + _MAPS[0] ** (1 - progress) * _MAPS[1] ** progress * sum(unexplained), logits
+        return loss + maps * sum(unexplained), logits
 
 
 def _widths(model: nn.Module, name: str) -> list[int]:

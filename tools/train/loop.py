@@ -20,7 +20,7 @@ from scenes import Scenes, check_parent, plain_batches, training_batch
 
 _CHECKPOINT_SECONDS = 180
 _CURVE_STEPS = 100
-_EVALUATIONS = 4  # over a training
+_EVALUATIONS = 8  # at most, over a training
 _COLUMNS = ["step", "images", "size", "learning_rate", "loss", "train_accuracy", "accuracy", "seconds"]
 
 
@@ -55,7 +55,7 @@ class Training:
         lesson: Lesson | None = None,
     ) -> None:
         self.name, self.model, self.scenes, self.held_out, self.folder = name, model, scenes, held_out, folder
-        self.seed, self.lesson = seed, lesson
+        self.seed, self.lesson, self.maps = seed, lesson, round_.maps
         self.schedule = [phase for phase in round_.phases for _ in range(phase.images // phase.batch)]
         self.images = np.cumsum([0] + [phase.batch for phase in self.schedule])  # before each step
         self.optimizers = _optimizers(lesson or model, round_, weight_decay)
@@ -90,7 +90,7 @@ class Training:
         losses: list[float] = []
         hits: list[float] = []
         saved = time.monotonic()
-        every = max(_CURVE_STEPS, len(self.schedule) // _EVALUATIONS // _CURVE_STEPS * _CURVE_STEPS)
+        every = max(10 * _CURVE_STEPS, len(self.schedule) // _EVALUATIONS // _CURVE_STEPS * _CURVE_STEPS)
         while self.step < len(self.schedule):
             check_parent()
             before_step(self.step / len(self.schedule))
@@ -125,7 +125,7 @@ class Training:
 
     def _loss(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self.lesson:
-            return self.lesson.loss(x, y, self.step / len(self.schedule))
+            return self.lesson.loss(x, y, self.maps ** (1 - self.step / len(self.schedule)))
         logits = self.model(x)
         return functional.cross_entropy(logits, y), logits
 

@@ -41,7 +41,8 @@ macro_rules! trained {
 }
 
 #[cfg(feature = "pack")]
-static PACK: &[Pair] = &[trained!("resnet18"), trained!("shufflenet_v2_x0_5"), trained!("mobilenet_v2")];
+static PACK: &[Pair] =
+    &[trained!("resnet18"), trained!("shufflenet_v2_x0_5"), trained!("mobilenet_v2"), trained!("mobilenet_v3_large")];
 
 #[cfg(not(feature = "pack"))]
 static PACK: &[Pair] = &[];

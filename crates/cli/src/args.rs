@@ -29,8 +29,8 @@ Examples:
   quantlens doctor
 
 A model is a safetensors file (weights/README.md describes it; tools/export.py makes it from PyTorch), or one inside this \
-command: pack:NETWORK-f32 or pack:NETWORK-int8 with resnet18, shufflenet_v2_x0_5 or mobilenet_v2, trained on rendered scenes, \
-or demo:f32 or demo:int8, tiny and untrained.
+command: pack:NETWORK-f32 or pack:NETWORK-int8 with resnet18, shufflenet_v2_x0_5, mobilenet_v2 or mobilenet_v3_large, \
+trained on rendered scenes, or demo:f32 or demo:int8, tiny and untrained.
 
 Exit codes: 0 done, 1 the run failed, 2 the command was used wrongly, 130 a study was stopped with Ctrl-C.";
 
