@@ -90,7 +90,7 @@ _TAUGHT = Round(
     3e-3,
     turning=0.03,
 )
-# MobileNetV2 came to whole scenes with little learning rate left (72 %), hence a second round of them here too.
+# MobileNetV2 came to whole scenes with little learning rate left (71 % of `calibration`), hence a second round of them here too.
 _TAUGHT_BRIEFLY = Round(
     (
         Phase(40_000, 64, 64, widest=1.3, batch=32),
