@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::super::super::epilogue::activate as activate_half;
 use super::super::epilogue::{LANES, activate, mask};
 use super::strip::{Layer, MAX_PIXELS, Strip, choose};
-use super::{by_shape, each, gemm_sums};
+use super::{broadcast, by_shape, each, gemm_sums};
 use crate::Isa;
 use crate::conv::vector::{GemmF32, GemmF32Kernel, Panel, TileShape};
 use crate::conv::{Activation, Conv2d, F32Kernel, KernelInfo, KernelOp};
@@ -143,6 +143,7 @@ gemm_sums!(
     |weight| unsafe { _mm256_loadu_ps(weight) },
     // SAFETY: an element of a window, as `gemm_sums` says.
     |at| _mm512_set1_ps(unsafe { *at }),
+    |x| _mm512_castsi512_ps(x),
     |x| _mm512_castps512_ps256(x),
     |sum, x, w| _mm512_fmadd_ps(x, w, sum),
     |sum, x, w| _mm256_fmadd_ps(x, w, sum)

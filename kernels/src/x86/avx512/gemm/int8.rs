@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::super::super::epilogue::Scaling;
 use super::super::epilogue::LANES;
 use super::strip::{Layer, MAX_PIXELS, Strip, choose};
-use super::{by_shape, each, gemm_sums};
+use super::{broadcast, by_shape, each, gemm_sums};
 use crate::Isa;
 use crate::conv::vector::{EpilogueU8, GemmU8, GemmU8Kernel, Panel, TileShape};
 use crate::conv::{Conv2d, KernelInfo, KernelOp, U8Kernel};
@@ -123,6 +123,7 @@ mod vnni {
         |weight| unsafe { _mm256_loadu_si256(weight.cast()) },
         // SAFETY: four bytes of a window, as `gemm_sums` says; the read needs no alignment.
         |at| _mm512_set1_epi32(unsafe { at.cast::<i32>().read_unaligned() }),
+        |x| x,
         |x| _mm512_castsi512_si256(x),
         |sum, x, w| _mm512_dpbusd_epi32(sum, x, w),
         |sum, x, w| _mm256_dpbusd_epi32(sum, x, w)
@@ -160,6 +161,7 @@ mod widening {
         |weight| _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(weight.cast()) }),
         // SAFETY: two activations of a window, as `gemm_sums` says; the read needs no alignment.
         |at| _mm512_set1_epi32(unsafe { at.cast::<i32>().read_unaligned() }),
+        |x| x,
         |x| _mm512_castsi512_si256(x),
         |sum, x, w| _mm512_add_epi32(sum, _mm512_madd_epi16(x, w)),
         |sum, x, w| _mm256_add_epi32(sum, _mm256_madd_epi16(x, w))

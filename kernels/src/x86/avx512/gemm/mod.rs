@@ -4,6 +4,9 @@
 //! pixel's next activations (four, two, one) to all lanes; it meets a vector of weights of each block. Where a panel's last block has no more
 //! than 8 channels, it is a half block of 256-bit vectors, of which a CPU multiplies two in the time of a 512-bit one.
 
+use std::arch::asm;
+use std::arch::x86_64::__m512i;
+
 mod float;
 mod int8;
 mod strip;
@@ -25,13 +28,37 @@ macro_rules! each {
     };
 }
 
+/// The four bytes at `window[k]`, in all lanes. Written out for tiles with a half block: what the compiler makes of a broadcast of which the lower half is used too, one
+/// through a general register or in two steps, competes with multiplications.
+///
+/// # Safety
+/// There are four bytes.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn broadcast<T>(window: *const T, k: usize) -> __m512i {
+    let x: __m512i;
+    // SAFETY: the caller's promise; the instruction changes nothing else.
+    unsafe {
+        asm!(
+            "vpbroadcastd {x}, dword ptr [{window} + {k} * {size}]",
+            x = lateout(zmm_reg) x,
+            window = in(reg) window,
+            k = in(reg) k,
+            size = const size_of::<T>(),
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    x
+}
+
 /// Defines `sums`: those of products, and what they start with, of a tile of `MR` pixels by `NB` blocks of 16 channels and `H` (0 or 1)
 /// half blocks. `$kr` products are summed by one step of `|sum, x, w|`; the other closures load a block's weights of one step, and
 /// a pixel's activations of one step.
 macro_rules! gemm_sums {
     (
         $features:literal, $x:ty, $w:ty, $vector:ty, $half:ty, $kr:expr,
-        |$weight:ident| $load:expr, |$half_weight:ident| $load_half:expr, |$at:ident| $broadcast:expr, |$lower:ident| $lower_half:expr,
+        |$weight:ident| $load:expr, |$half_weight:ident| $load_half:expr, |$at:ident| $broadcast:expr,
+        |$four_bytes:ident| $whole:expr, |$lower:ident| $lower_half:expr,
         |$sum:ident, $activation:ident, $b:ident| $step:expr,
         |$half_sum:ident, $half_activation:ident, $half_b:ident| $half_step:expr
     ) => {
@@ -69,8 +96,13 @@ macro_rules! gemm_sums {
                     weights = unsafe { weights.add((NB + H) * LANES * $kr) };
                     for pixel in 0..MR {
                         // SAFETY: a step of a run of this window, all of which lies in the band's rows.
-                        let $at = unsafe { pixels[pixel].add(k) };
-                        let x = $broadcast;
+                        let x = if H == 0 {
+                            let $at = unsafe { pixels[pixel].add(k) };
+                            $broadcast
+                        } else {
+                            let $four_bytes = unsafe { broadcast(pixels[pixel], k) };
+                            $whole
+                        };
                         for block in 0..NB {
                             let ($sum, $activation, $b) = (sums[pixel][block], x, w[block]);
                             sums[pixel][block] = $step;
