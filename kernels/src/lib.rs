@@ -29,6 +29,7 @@ mod lut;
 mod mean;
 mod ops;
 mod peak;
+mod picture;
 mod pool;
 mod quant;
 mod requantize;
@@ -56,6 +57,7 @@ pub use lut::{Lut, apply_lut, lut_hardsigmoid, lut_hardswish, lut_relu, lut_requ
 pub use mean::{global_avg_pool_u8, mean_u8};
 pub use ops::Ops;
 pub use peak::Peak;
+pub use picture::{PictureResize, PictureTaps};
 pub use pool::Pool2d;
 pub use quant::{Numerics, QParams, dequantize_f32, quantize_u8};
 pub use requantize::Requantize;

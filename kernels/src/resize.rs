@@ -59,6 +59,15 @@ impl MapResize {
         vectorized(self.isa, Normalize { map, low, range });
     }
 
+    /// A map as 8-bit grey: floor(255 x), values outside 0 to 1 held at its ends, NaN 0.
+    ///
+    /// # Panics
+    /// If `grey` has another length than `map`.
+    pub fn grey(&self, map: &[f32], grey: &mut [u8]) {
+        assert_eq!(map.len(), grey.len(), "a map and its grey");
+        vectorized(self.isa, Grey { map, grey });
+    }
+
     /// Taps for these sizes.
     fn plan(&mut self, from: [usize; 2], to: [usize; 2]) {
         if [from, to] != [self.from, self.to] {
@@ -85,6 +94,26 @@ impl Vectorize for Normalize<'_> {
     #[inline(always)]
     fn run(self) {
         self.map.iter_mut().for_each(|x| *x = (*x - self.low) / self.range);
+    }
+}
+
+struct Grey<'a> {
+    map: &'a [f32],
+    grey: &'a mut [u8],
+}
+
+impl Vectorize for Grey<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[allow(clippy::manual_clamp, reason = "`clamp` keeps NaN")]
+    fn run(self) {
+        for (grey, &x) in self.grey.iter_mut().zip(self.map) {
+            // `max` before `min`: NaN becomes 0.
+            let held = (255.0 * x).max(0.0).min(255.0);
+            // SAFETY: `held` is a number from 0 to 255.
+            *grey = unsafe { held.to_int_unchecked::<i32>() } as u8;
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Gram matrices and resized maps: awkward sizes on every instruction set of this machine against plain formulas.
 
 use quantlens_kernels::scalar::gram::{gram_f32, gram_u8};
+use quantlens_kernels::scalar::picture::{resize_columns, resize_rows};
 use quantlens_kernels::scalar::resize::resize_bilinear;
-use quantlens_kernels::{Gram, Isa, MapResize};
+use quantlens_kernels::{Gram, Isa, MapResize, PictureResize, PictureTaps};
 
 const ROWS: [usize; 12] = [1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 49, 50];
 
@@ -135,8 +136,55 @@ fn resized_maps_are_the_same_bits_everywhere() {
             resize.normalize(&mut found, [low, high]);
             let normal: Vec<f32> = plain.iter().map(|x| (x - low) / (1e-7 + (high - low))).collect();
             assert_eq!(found, normal, "{isa} {from:?} to {to:?}");
+            found.iter_mut().zip([f32::NAN, -1.0, 2.0, 1.0, f32::INFINITY]).for_each(|(x, odd)| *x = odd);
+            let mut grey = vec![7; found.len()];
+            resize.grey(&found, &mut grey);
+            let plain: Vec<u8> = found.iter().map(|x| (255.0 * x) as u8).collect();
+            assert_eq!(grey, plain, "{isa} {from:?} to {to:?}");
         }
     }
+}
+
+#[test]
+fn pictures_are_the_same_bytes_everywhere() {
+    for (n, (width, height)) in
+        [(1, 1), (2, 1), (5, 7), (10, 3), (11, 12), (21, 4), (33, 9), (64, 5)].into_iter().enumerate()
+    {
+        let picture: Vec<u8> = (0..3 * width * height).map(|i| bits(i + n) as u8).collect();
+        for (of, new) in [(width, 1), (width, 2), (width, 13), (height, 1), (height, 6)] {
+            // As many old pixels as there are, or fewer; weights of both signs that overshoot both ends, and wild ones.
+            let mut taps = PictureTaps::new();
+            for i in 0..new {
+                let first = bits(i) as usize % of;
+                let count = 1 + bits(i + 7) as usize % (of - first);
+                let wild = n % 2 == 1 && i % 5 == 4;
+                taps.push(first, (0..count).map(|k| bits(i * 31 + k) as i32 >> if wild { 0 } else { 8 }));
+            }
+            let (mut plain, mut plain_rows) = (vec![1; 3 * new * height], vec![1; 3 * new * width]);
+            if of == width {
+                resize_columns(&picture, width, &taps, &mut plain);
+            }
+            if of == height {
+                resize_rows(&picture, 3 * width, &taps, &mut plain_rows);
+            }
+            for isa in isas() {
+                let resize = PictureResize::new(isa).expect("available");
+                let (mut found, mut rows) = (vec![1; plain.len()], vec![1; plain_rows.len()]);
+                if of == width {
+                    resize.columns(&picture, width, &taps, &mut found);
+                }
+                if of == height {
+                    resize.rows(&picture, 3 * width, &taps, &mut rows);
+                }
+                assert_eq!((&found, &rows), (&plain, &plain_rows), "{isa} {width}x{height}, {new} of {of}");
+            }
+        }
+    }
+    // Nothing in, nothing out.
+    let (none, resize) = (PictureTaps::new(), PictureResize::default());
+    resize.columns(&[1, 2, 3], 1, &none, &mut []);
+    resize.rows(&[1, 2, 3], 3, &none, &mut []);
+    resize.rows(&[], 0, &none, &mut []);
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Progress for Stages {
     fn start(&self, stage: &str, total: u64, done: u64) {
         let unit = match stage {
             "timing" => "rounds",
-            "statistics" => "pairs",
+            "statistics" => "million draws",
             "methods" => "maps",
             _ => "images",
         };

@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use image::RgbImage;
+use quantlens_kernels::{PictureResize, PictureTaps};
 
 /// How a new pixel is made from old ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -72,16 +73,19 @@ pub(crate) fn resize_region(
     let columns = (size[0] != width).then(|| taps(width, size[0], xs.clone(), interpolation));
     let rows = (size[1] != height).then(|| taps(height, size[1], ys.clone(), interpolation));
     // The part of the source that is read.
-    let source_xs = columns.as_deref().map_or(xs, reach);
-    let source_ys = rows.as_deref().map_or(ys, reach);
-    let source = crop(image, source_xs.clone(), source_ys.clone());
+    let reach = |taps: &PictureTaps| taps.reach().start as u32..taps.reach().end as u32;
+    let source_xs = columns.as_ref().map_or(xs, reach);
+    let source_ys = rows.as_ref().map_or(ys, reach);
+    let columns = columns.map(|taps| taps.from(source_xs.start as usize));
+    let rows = rows.map(|taps| taps.from(source_ys.start as usize));
+    let source = crop(image, source_xs, source_ys);
     let horizontally = |image| match &columns {
         None => image,
-        Some(columns) => horizontal(&image, columns, source_xs.start as usize),
+        Some(columns) => horizontal(&image, columns),
     };
     let vertically = |image| match &rows {
         None => image,
-        Some(rows) => vertical(&image, rows, source_ys.start as usize),
+        Some(rows) => vertical(&image, rows),
     };
     if vertical_first([width, height], size) {
         horizontally(vertically(source))
@@ -98,35 +102,26 @@ fn vertical_first(old: [u32; 2], new: [u32; 2]) -> bool {
     lost(1) > 0 && lost(1) > 2 * lost(0)
 }
 
-/// The old pixels that these taps read.
-fn reach(taps: &[Taps]) -> Range<u32> {
-    let first = taps.iter().map(|t| t.first).min().unwrap_or(0);
-    let end = taps.iter().map(|t| t.first + t.weights.len()).max().unwrap_or(0);
-    first as u32..end as u32
-}
-
 /// A copy of a region.
 pub(crate) fn crop(image: &RgbImage, xs: Range<u32>, ys: Range<u32>) -> RgbImage {
-    image::imageops::crop_imm(image, xs.start, ys.start, xs.end - xs.start, ys.end - ys.start).to_image()
+    let (xs, stride) = (3 * xs.start as usize..3 * xs.end as usize, 3 * image.width() as usize);
+    let mut out = RgbImage::new((xs.len() / 3) as u32, ys.end - ys.start);
+    let rows = image.as_raw().chunks_exact(stride.max(1)).skip(ys.start as usize);
+    out.chunks_exact_mut(xs.len().max(1)).zip(rows).for_each(|(out, row)| out.copy_from_slice(&row[xs.clone()]));
+    out
 }
 
-/// The old pixels that one new pixel is made from.
-struct Taps {
-    first: usize,
-    /// With 22 fraction bits.
-    weights: Vec<i32>,
-}
-
-/// Fraction bits of the weights: 32 less 8 for the byte and 2 for the sum's overshoot.
+/// Fraction bits of the weights, as `quantlens_kernels` takes them.
 const PRECISION: u32 = 32 - 8 - 2;
 
 /// The taps of the new pixels `wanted` when `old` pixels become `new`.
-fn taps(old: u32, new: u32, wanted: Range<u32>, interpolation: Interpolation) -> Vec<Taps> {
+fn taps(old: u32, new: u32, wanted: Range<u32>, interpolation: Interpolation) -> PictureTaps {
     let scale = f64::from(old) / f64::from(new);
     let widening = scale.max(1.0);
     let support = interpolation.radius() * widening;
     let inverse = 1.0 / widening;
-    let one = |i: u32| {
+    let mut taps = PictureTaps::new();
+    for i in wanted {
         let centre = (f64::from(i) + 0.5) * scale;
         // `as` drops the fraction, and takes a negative number to 0.
         let first = (centre - support + 0.5) as usize;
@@ -138,52 +133,22 @@ fn taps(old: u32, new: u32, wanted: Range<u32>, interpolation: Interpolation) ->
             let w = if sum == 0.0 { w } else { w / sum } * f64::from(1u32 << PRECISION);
             (if w < 0.0 { w - 0.5 } else { w + 0.5 }) as i32
         };
-        Taps { first, weights: weights.into_iter().map(fixed).collect() }
-    };
-    wanted.map(one).collect()
-}
-
-/// A sum of weighted bytes, rounded and clamped.
-#[inline(always)]
-fn to_byte(sum: i32) -> u8 {
-    (sum >> PRECISION).clamp(0, 255) as u8
-}
-
-const HALF: i32 = 1 << (PRECISION - 1);
-
-/// The horizontal pass; `image` starts at column `left` of the picture.
-fn horizontal(image: &RgbImage, columns: &[Taps], left: usize) -> RgbImage {
-    let stride = image.width() as usize * 3;
-    let mut out = RgbImage::new(columns.len() as u32, image.height());
-    for (row, out) in image.as_raw().chunks_exact(stride).zip(out.chunks_exact_mut(columns.len() * 3)) {
-        for (taps, pixel) in columns.iter().zip(out.as_chunks_mut::<3>().0) {
-            let mut sums = [HALF; 3];
-            for (old, &weight) in row[(taps.first - left) * 3..].as_chunks::<3>().0.iter().zip(&taps.weights) {
-                for (sum, &value) in sums.iter_mut().zip(old) {
-                    *sum = sum.wrapping_add(i32::from(value).wrapping_mul(weight));
-                }
-            }
-            *pixel = sums.map(to_byte);
-        }
+        taps.push(first, weights.into_iter().map(fixed));
     }
+    taps
+}
+
+/// The horizontal pass.
+fn horizontal(image: &RgbImage, columns: &PictureTaps) -> RgbImage {
+    let mut out = RgbImage::new(columns.len() as u32, image.height());
+    PictureResize::default().columns(image.as_raw(), image.width() as usize, columns, &mut out);
     out
 }
 
-/// The vertical pass; `image` starts at row `top` of the picture.
-fn vertical(image: &RgbImage, rows: &[Taps], top: usize) -> RgbImage {
-    let stride = image.width() as usize * 3;
+/// The vertical pass.
+fn vertical(image: &RgbImage, rows: &PictureTaps) -> RgbImage {
     let mut out = RgbImage::new(image.width(), rows.len() as u32);
-    let mut sums = vec![0i32; stride];
-    for (taps, out) in rows.iter().zip(out.chunks_exact_mut(stride)) {
-        sums.fill(HALF);
-        let old = image.as_raw().chunks_exact(stride).skip(taps.first - top);
-        for (row, &weight) in old.zip(&taps.weights) {
-            for (sum, &value) in sums.iter_mut().zip(row) {
-                *sum = sum.wrapping_add(i32::from(value).wrapping_mul(weight));
-            }
-        }
-        out.iter_mut().zip(&sums).for_each(|(out, &sum)| *out = to_byte(sum));
-    }
+    PictureResize::default().rows(image.as_raw(), image.width() as usize * 3, rows, &mut out);
     out
 }
 

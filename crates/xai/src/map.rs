@@ -29,8 +29,11 @@ pub fn grey(map: &[f32]) -> Vec<u8> {
 /// If the images differ in size or are empty.
 pub fn rmse(a: &[u8], b: &[u8]) -> f64 {
     assert!(a.len() == b.len() && !a.is_empty(), "RMSE of images of {} and {} pixels", a.len(), b.len());
-    let square = |(&x, &y): (&u8, &u8)| u64::from(x.abs_diff(y)).pow(2);
-    (a.iter().zip(b).map(square).sum::<u64>() as f64 / a.len() as f64).sqrt()
+    // i32 holds the sum of 2^15 squares, and products of 16 bits are what processors add in pairs.
+    let square = |(&x, &y): (&u8, &u8)| i32::from(i16::from(x) - i16::from(y)).pow(2);
+    let part = |(a, b): (&[u8], &[u8])| u64::from(a.iter().zip(b).map(square).sum::<i32>().unsigned_abs());
+    let sum: u64 = a.chunks(1 << 15).zip(b.chunks(1 << 15)).map(part).sum();
+    (sum as f64 / a.len() as f64).sqrt()
 }
 
 #[cfg(test)]
@@ -55,5 +58,10 @@ mod tests {
     fn grey_and_rmse() {
         assert_eq!(grey(&[0.0, 0.5, 0.999_999, 1.0, 2.0, -1.0, f32::NAN]), [0, 127, 254, 255, 255, 0, 0]);
         assert_eq!(rmse(&[0, 10, 255], &[3, 6, 255]), (25.0f64 / 3.0).sqrt());
+        assert_eq!(rmse(&[0; 100_000], &[255; 100_000]), 255.0);
+        let mut found = Vec::new();
+        let map: Vec<f32> = (-300..900).map(|i| i as f32 / 599.7).chain([f32::NAN, f32::INFINITY]).collect();
+        CamWorkspace::default().grey(&map, &mut found);
+        assert_eq!(found, grey(&map));
     }
 }

@@ -189,6 +189,12 @@ impl CamWorkspace {
         let range = self.resize.run(&self.small, from, to, map);
         self.resize.normalize(map, range);
     }
+
+    /// [`crate::grey`] with vectors, into memory that is kept.
+    pub fn grey(&self, map: &[f32], grey: &mut Vec<u8>) {
+        grey.resize(map.len(), 0);
+        self.resize.grey(map, grey);
+    }
 }
 
 /// `len` zeros in kept memory.

@@ -4,5 +4,6 @@ pub mod channels;
 pub(crate) mod conv;
 pub mod float;
 pub mod gram;
+pub mod picture;
 pub mod pool;
 pub mod resize;

@@ -18,6 +18,7 @@ mod lanes;
 pub(crate) mod ops;
 pub(crate) mod ops_f32;
 mod peak;
+pub(crate) mod picture;
 pub(crate) mod resize;
 mod tiles;
 mod winograd_f32;

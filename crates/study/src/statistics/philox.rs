@@ -52,6 +52,29 @@ impl Philox {
             }
         }
     }
+
+    /// Draws [`Philox::below`] of `counts`' length as often as that is long, from the beginning of a block, and counts
+    /// how often each number came: a resample.
+    pub fn resample(&mut self, counts: &mut [u16]) {
+        counts.fill(0);
+        let n = u32::try_from(counts.len()).unwrap_or(u32::MAX);
+        let refused = n.wrapping_neg().checked_rem(n).unwrap_or(0);
+        let mut left = n;
+        while left > 0 {
+            for word in block(self.counter, self.key) {
+                for bits in [word as u32, (word >> 32) as u32] {
+                    let product = u64::from(bits) * u64::from(n);
+                    if product as u32 >= refused && left > 0 {
+                        let count = &mut counts[(product >> 32) as usize];
+                        *count = count.saturating_add(1);
+                        left -= 1;
+                    }
+                }
+            }
+            self.counter[0] += 1;
+        }
+        self.used = 8;
+    }
 }
 
 /// The four words of a counter.
@@ -111,6 +134,17 @@ mod tests {
         let upper = (0..60_000).filter(|_| random.below(n) >= n / 2).count();
         assert!(upper.abs_diff(30_000) < 613, "{upper}");
         assert_eq!((random.below(1), random.below(0)), (0, 0));
+    }
+
+    #[test]
+    fn a_resample_is_as_many_single_draws() {
+        for n in [0usize, 1, 2, 7, 8, 9, 1000, 4097] {
+            let (mut one, mut counts) = (Philox::new(1, 2, n as u64), vec![7; n]);
+            let mut expected = vec![0u16; n];
+            (0..n).for_each(|_| expected[one.below(n as u32) as usize] += 1);
+            Philox::new(1, 2, n as u64).resample(&mut counts);
+            assert_eq!(counts, expected, "{n}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One image and pair: the two maps compared under each sign policy, and what is kept of the two rows.
 
-use quantlens_xai::{CamWorkspace, Localizer, SignPolicy, Threshold, covariance, grey, rmse};
+use quantlens_xai::{CamWorkspace, Localizer, SignPolicy, Threshold, covariance, rmse};
 
 use crate::Error;
 use crate::record::Record;
@@ -208,7 +208,9 @@ impl<'a> Maps<'a> {
             // 0 - x rather than -x: no negative zeros.
             let p: Vec<f32> = p.iter().map(|&x| if turn { 0.0 - x } else { x }).collect();
             cams.map(&p, size, out, map);
-            grey(map)
+            let mut grey = Vec::new();
+            cams.grey(map, &mut grey);
+            grey
         })
     }
 }

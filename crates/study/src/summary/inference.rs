@@ -112,6 +112,7 @@ impl Inference {
         number: usize,
         areas: &Areas,
         options: &SummaryOptions,
+        progress: &(dyn Fn(u64) + Sync),
     ) -> Self {
         let (briefs, pool) = (&images.briefs[..], &images.pool[..]);
         let mut all = Measures::new(Scope::All);
@@ -125,7 +126,7 @@ impl Inference {
                 area_measures(&mut all, briefs, areas, number);
             }
         }
-        let draws = Draws { bootstrap: options.bootstrap, number: number as u64 * NUMBERS };
+        let draws = Draws { bootstrap: options.bootstrap, number: number as u64 * NUMBERS, progress };
         let mut found = draws.estimate(&all, &top, briefs.len(), subset);
         if !areas.whole {
             found.forget_reselected(&AREAS);
@@ -254,20 +255,22 @@ fn statistic_measures(m: &mut Measures, pool: &[Image]) {
 }
 
 /// A pair's random draws.
-struct Draws {
+struct Draws<'a> {
     bootstrap: Bootstrap,
     number: u64,
+    /// Told of the images drawn.
+    progress: &'a (dyn Fn(u64) + Sync),
 }
 
-impl Draws {
+impl Draws<'_> {
     fn estimate(&self, all: &Measures, top: &Measures, images: usize, subset: usize) -> Inference {
         let (all_columns, top_columns) = (all.columns(images), top.columns(usize::MAX));
         let set = Selection { images, all: &all_columns, top: &top_columns, top_count: subset };
-        let mut intervals = self.bootstrap.intervals(self.number, set);
+        let mut intervals = self.bootstrap.intervals(self.number, set, self.progress);
         let top_intervals = intervals.split_off(all_columns.len());
         let columns = top.columns(subset);
         let set = Selection { images: subset, all: &columns, top: &[], top_count: 0 };
-        let fixed = self.bootstrap.intervals(self.number + 1, set);
+        let fixed = self.bootstrap.intervals(self.number + 1, set, self.progress);
         let estimates = |means: Vec<Option<f64>>, intervals: Vec<Option<Interval>>, fixed: Vec<Option<Interval>>| {
             let each = means.into_iter().zip(intervals).zip(fixed);
             each.map(|((value, interval), fixed)| Estimate { value, interval, fixed }).collect::<Vec<_>>()
@@ -315,7 +318,7 @@ impl Draws {
             let columns = [Column::new(values.iter().map(|&x| x as f32).collect())];
             let set = Selection { images: values.len(), all: &columns, top: &[], top_count: 0 };
             let number = self.number + number + 2 * place as u64;
-            let interval = self.bootstrap.intervals(number, set).first().copied().flatten();
+            let interval = self.bootstrap.intervals(number, set, self.progress).first().copied().flatten();
             Group { label, images: values.len(), rmse: Estimate { value: mean(&values), interval, fixed: None } }
         };
         groups.into_iter().enumerate().map(group).collect()

@@ -13,6 +13,7 @@ mod sweep;
 pub(crate) mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quantlens_xai::{BoxOptions, BoxRule, Localizer, SignPolicy, Threshold, dice, dice_counts};
 use rayon::prelude::*;
@@ -274,10 +275,15 @@ impl Summary {
         let tensors = MeanActivations::read(records.folder(), options.signs, records.manifest())?;
         areas.whole = curves.as_ref().is_some_and(|c| c.images == "all");
         let policy_areas = policy_areas(records, &policies)?;
+        progress.start("statistics", draws(&collected, options) / DRAWS, 0);
+        let drawn = AtomicU64::new(0);
+        let told = |draws: u64| {
+            let before = drawn.fetch_add(draws, Ordering::Relaxed);
+            progress.advance((before + draws) / DRAWS - before / DRAWS);
+        };
         let pairs = settings.pairs.iter().zip(collected.into_iter().zip(sweeps)).enumerate();
-        progress.start("statistics", settings.pairs.len() as u64, 0);
         let summarize = |(number, (settings, (images, sweep)))| {
-            let mut summary = PairSummary::of(settings, images, number, &areas, &policies, options)?;
+            let mut summary = PairSummary::of(settings, images, number, &areas, &policies, options, &told)?;
             for found in &mut summary.policies {
                 let areas = policy_areas.iter().find(|(policy, _)| policy.to_string() == found.signs);
                 found.areas = areas.and_then(|(_, areas)| areas.means(number));
@@ -285,7 +291,6 @@ impl Summary {
             summary.sweep = sweep;
             let tensors = tensors.iter().flat_map(|t| &t.pairs).find(|p| p.name == settings.name);
             summary.dice.tensor = tensors.filter(|t| t.images == summary.subset as u64).map(tensor_dice);
-            progress.advance(1);
             progress.check()?;
             Ok(summary)
         };
@@ -314,6 +319,16 @@ impl Summary {
             hints,
         })
     }
+}
+
+/// Draws that make one step of the statistics' progress.
+const DRAWS: u64 = 1_000_000;
+
+/// Images that the bootstrap draws: for all means, for two partitions of the images, and for the subset as it is.
+fn draws(pairs: &[Collected], options: &SummaryOptions) -> u64 {
+    let of = |images: usize| 3 * images + subset_size(images);
+    let images: usize = pairs.iter().map(|pair| of(pair.briefs.len())).sum();
+    images as u64 * u64::from(options.bootstrap.resamples)
 }
 
 /// The areas under each policy that deletion and insertion have run for.
@@ -496,6 +511,7 @@ impl PairSummary {
         areas: &Areas,
         policies: &[SignPolicy],
         options: &SummaryOptions,
+        progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Self, Error> {
         if images.briefs.is_empty() {
             let first = images.first_failure.unwrap_or_else(|| "no records".into());
@@ -523,7 +539,7 @@ impl PairSummary {
             boxed: images.briefs.iter().filter(|b| b.iou.iter().all(|iou| !iou.is_nan())).count(),
             sweep: None,
             curves: areas.bands(number),
-            inference: Inference::of(&images, size, number, areas, options),
+            inference: Inference::of(&images, size, number, areas, options, progress),
             policies: policy_rmse(&mut images, policies, size),
         })
     }

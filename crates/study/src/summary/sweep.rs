@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use quantlens_xai::{BoxAccuracy, BoxOptions, BoxRule, IouCurve, Localizer, SignPolicy, threshold_sweep};
+use quantlens_xai::{BoxAccuracy, BoxOptions, IouCurve, Localizer, SignPolicy, threshold_sweep};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -187,33 +187,29 @@ impl Walk<'_> {
     ) -> Result<(), Error> {
         let settings = &self.records.manifest().settings;
         let (pairs, out) = (settings.pairs.len(), settings.data.input_size);
+        let localizer = Localizer::new(out[0], out[1], self.boxes)?;
         self.progress.start(stage, settings.data.images - self.records.missing_images(), 0);
         for part in self.records.parts() {
             let part = part?;
             let images = part.records.chunks_exact(2 * pairs);
             self.progress.advance(images.len() as u64);
-            for pair in 0..pairs {
-                let rows = images.clone().map(|rows| [&rows[2 * pair], &rows[2 * pair + 1]]);
-                let rows: Vec<[&Record; 2]> = rows.filter(|[row, _]| wanted(pair, row.data_index)).collect();
-                let memory = || Ok((Scratch::default(), self.localizers(out)?));
-                let found = rows.par_iter().map_init(memory, |memory: &mut Result<_, Error>, rows| match memory {
-                    Ok((scratch, localizers)) => curves(*rows, self.signs, out, scratch, localizers),
-                    Err(_) => Ok(None),
-                });
-                for (rows, curves) in rows.iter().zip(found.collect::<Result<Vec<_>, Error>>()?) {
-                    curves.iter().for_each(|curves| each(pair, rows[0].data_index, curves));
-                }
-                self.progress.check()?;
+            // By pair, then image: the order in which a pair's curves are added up.
+            let of_pair = |pair: usize| {
+                let rows = images.clone().map(move |rows| [&rows[2 * pair], &rows[2 * pair + 1]]);
+                rows.filter(|[row, _]| wanted(pair, row.data_index)).map(move |rows| (pair, rows)).collect::<Vec<_>>()
+            };
+            let rows: Vec<(usize, [&Record; 2])> = (0..pairs).flat_map(of_pair).collect();
+            let memory = || (Scratch::default(), localizer.clone());
+            let found = rows
+                .par_iter()
+                .map_init(memory, |(scratch, localizer), (_, rows)| curves(*rows, self.signs, out, scratch, localizer));
+            for ((pair, rows), curves) in rows.iter().zip(found.collect::<Result<Vec<_>, Error>>()?) {
+                curves.iter().for_each(|curves| each(*pair, rows[0].data_index, curves));
             }
+            self.progress.check()?;
         }
         self.progress.finish();
         Ok(())
-    }
-
-    /// For the largest contour (or what the study draws its boxes around), and for the best of all contours.
-    fn localizers(&self, [h, w]: [usize; 2]) -> Result<[Localizer; 2], Error> {
-        let any = BoxOptions { rule: BoxRule::BestContour, ..self.boxes };
-        Ok([Localizer::new(h, w, self.boxes)?, Localizer::new(h, w, any)?])
     }
 }
 
@@ -223,15 +219,13 @@ fn curves(
     signs: SignPolicy,
     out: [usize; 2],
     scratch: &mut Scratch,
-    localizers: &mut [Localizer; 2],
+    localizer: &mut Localizer,
 ) -> Result<Option<[Curves; 2]>, Error> {
     if rows.iter().any(|r| r.error.is_some() || r.true_boxes.is_empty()) {
         return Ok(None);
     }
     let greys = grey_maps(rows, signs, out, scratch)?;
-    let mut curve = |which: usize, rule: usize| {
-        let truths = rows[which].true_boxes.as_chunks::<4>().0;
-        localizers[rule].iou_curve(&greys[which], truths).unwrap_or(IouCurve { by_level: vec![0.0] })
-    };
-    Ok(Some([0, 1].map(|which| [curve(which, 0), curve(which, 1)])))
+    let curves = [0, 1].map(|which| localizer.iou_curves(&greys[which], rows[which].true_boxes.as_chunks::<4>().0));
+    let [Some(float), Some(int8)] = curves else { return Ok(None) };
+    Ok(Some([float, int8]))
 }
