@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::super::super::epilogue::activate as activate_half;
 use super::super::epilogue::{LANES, activate, mask};
 use super::strip::{Layer, MAX_PIXELS, Strip, choose};
-use super::{broadcast, by_shape, each, gemm_sums};
+use super::{AHEAD, broadcast, by_shape, each, gemm_sums};
 use crate::Isa;
 use crate::conv::vector::{GemmF32, GemmF32Kernel, Panel, TileShape};
 use crate::conv::{Activation, Conv2d, F32Kernel, KernelInfo, KernelOp};
@@ -24,6 +24,9 @@ pub(crate) static GEMM_F32: F32Kernel = F32Kernel {
     },
     pack: |conv, weights, bias, activation| Box::new(GemmF32::<Avx512>::new(conv, weights, bias, activation)),
 };
+
+/// Length of a run from which on a strip's first tile asks for weights ahead.
+const MANY_CHANNELS: usize = 512;
 
 struct Avx512;
 
@@ -71,8 +74,16 @@ unsafe fn outputs<const MR: usize, const NB: usize, const H: usize>(
         let half_start: [__m256; H] = std::array::from_fn(|_| unsafe { _mm256_loadu_ps(bias.add(NB * LANES)) });
         // SAFETY: a tile's pixels.
         let pixels = unsafe { strip.windows::<MR>(first) };
+        // The first tile waits for the panel's weights, which the others find in a cache. Measured to help where a pixel has many channels, as
+        // in the last layers of MobileNets, and nowhere else.
         // SAFETY: the caller's promise.
-        let (sums, half_sums) = unsafe { sums::<MR, NB, H, f32>(strip, pixels, start, half_start) };
+        let (sums, half_sums) = unsafe {
+            if MR > 1 && first == 0 && strip.run_len >= MANY_CHANNELS {
+                sums::<MR, NB, H, true, f32>(strip, pixels, start, half_start)
+            } else {
+                sums::<MR, NB, H, false, f32>(strip, pixels, start, half_start)
+            }
+        };
         let out = strip.out.wrapping_add(first * strip.out_c);
         // The activation is chosen outside of the loops: inside, the sums would be kept in memory.
         macro_rules! store {

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::super::super::epilogue::Scaling;
 use super::super::epilogue::LANES;
 use super::strip::{Layer, MAX_PIXELS, Strip, choose};
-use super::{broadcast, by_shape, each, gemm_sums};
+use super::{AHEAD, broadcast, by_shape, each, gemm_sums};
 use crate::Isa;
 use crate::conv::vector::{EpilogueU8, GemmU8, GemmU8Kernel, Panel, TileShape};
 use crate::conv::{Conv2d, KernelInfo, KernelOp, U8Kernel};
@@ -81,7 +81,7 @@ macro_rules! gemm_u8 {
                 // SAFETY: a tile's pixels, the strip's runs, constants and outputs.
                 unsafe {
                     let pixels = strip.windows::<MR>(first);
-                    let (sums, half_sums) = sums::<MR, NB, H, u8>(strip, pixels, start, half_start);
+                    let (sums, half_sums) = sums::<MR, NB, H, false, u8>(strip, pixels, start, half_start);
                     let tile = Sums::<MR, NB, H> { whole: sums, half: half_sums };
                     tile.store::<$x, S>(strip, constants, strip.out.wrapping_add(first * strip.out_c));
                 }

@@ -7,6 +7,9 @@
 use std::arch::asm;
 use std::arch::x86_64::__m512i;
 
+/// Weights between those in use and those that are asked for, where memory is waited for: time for it to answer.
+const AHEAD: usize = 1024;
+
 mod float;
 mod int8;
 mod strip;
@@ -66,7 +69,7 @@ macro_rules! gemm_sums {
         /// The strip's pointers are what its fields say; `pixels` are the windows of the tile's pixels.
         #[target_feature(enable = $features)]
         #[inline]
-        unsafe fn sums<const MR: usize, const NB: usize, const H: usize, O>(
+        unsafe fn sums<const MR: usize, const NB: usize, const H: usize, const PREFETCH: bool, O>(
             strip: &Strip<$x, $w, O>,
             pixels: [*const $x; MR],
             start: [$vector; NB],
@@ -92,6 +95,11 @@ macro_rules! gemm_sums {
                         let $half_weight = unsafe { weights.add(NB * LANES * $kr) };
                         $load_half
                     });
+                    if PREFETCH {
+                        for block in 0..NB {
+                            _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(block * LANES * $kr + AHEAD).cast());
+                        }
+                    }
                     // SAFETY: as above; one past the end after the last step.
                     weights = unsafe { weights.add((NB + H) * LANES * $kr) };
                     for pixel in 0..MR {
