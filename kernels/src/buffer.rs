@@ -1,16 +1,10 @@
-//! Memory aligned to a cache line, so that a vector load of packed weights never crosses one; large buffers in huge pages.
+//! Memory aligned to a cache line, so that a vector load of packed weights never crosses one; side by side in huge pages.
 
-use std::alloc::{self, Layout};
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-use std::ffi::{c_int, c_void};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
-/// Alignment of every [`AlignedBuf`], in bytes.
-const ALIGN: usize = 64;
-
-/// A huge page of x86-64, and of aarch64 with pages of 4 KB. Buffers of one and more are aligned to it and ask for them.
-const HUGE: usize = 2 << 20;
+use crate::region::{self, Region};
 
 mod sealed {
     pub trait Sealed {}
@@ -61,10 +55,14 @@ impl Element for i32 {}
 impl Element for f32 {}
 
 /// A slice on the heap, aligned to 64 bytes and zeroed when made. Its length is fixed.
+///
+/// Buffers share regions of memory, each of which is freed with the last buffer in it: they are for what lives as long as a plan or a session.
 #[derive(Debug)]
 pub struct AlignedBuf<T: Element> {
     ptr: NonNull<T>,
     len: usize,
+    /// What `ptr` points into; none where there is nothing to point at.
+    region: Option<Arc<Region>>,
 }
 
 impl<T: Element> AlignedBuf<T> {
@@ -73,20 +71,13 @@ impl<T: Element> AlignedBuf<T> {
     /// # Panics
     /// If `len` elements are more than `isize::MAX` bytes. Aborts, as `Vec` does, when memory runs out.
     pub fn new(len: usize) -> Self {
-        let Some(layout) = Self::layout(len) else { panic!("a buffer of {len} elements exceeds the address space") };
-        if layout.size() == 0 {
-            return Self { ptr: NonNull::dangling(), len };
+        if len == 0 {
+            return Self { ptr: NonNull::dangling(), len, region: None };
         }
-        // SAFETY: the layout's size is not 0.
-        let ptr = unsafe { alloc::alloc(layout) };
-        if ptr.is_null() {
-            alloc::handle_alloc_error(layout);
-        }
-        // Before the first write, which is what makes pages.
-        advise_huge(ptr, layout.size());
-        // SAFETY: as many bytes were allocated, and are nobody else's; zeros are a value of every `Element`.
-        unsafe { ptr.write_bytes(0, layout.size()) };
-        Self { ptr: NonNull::new(ptr.cast()).expect("not null"), len }
+        let Some((region, ptr)) = len.checked_mul(size_of::<T>()).and_then(region::place) else {
+            panic!("a buffer of {len} elements exceeds the address space")
+        };
+        Self { ptr: ptr.cast(), len, region: Some(region) }
     }
 
     /// A copy of `data`.
@@ -95,48 +86,14 @@ impl<T: Element> AlignedBuf<T> {
         buffer.copy_from_slice(data);
         buffer
     }
-
-    fn layout(len: usize) -> Option<Layout> {
-        let bytes = len.checked_mul(size_of::<T>())?;
-        Layout::from_size_align(bytes, if bytes < HUGE { ALIGN } else { HUGE }).ok()
-    }
-}
-
-/// Asks the system for huge pages for those that lie in a buffer as a whole; without them, all is as before. Under a hypervisor,
-/// where a missing translation costs most, a core of a Zen 4 reads 30 instead of 17 GB/s from memory with them.
-fn advise_huge(ptr: *mut u8, bytes: usize) {
-    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-    if bytes >= HUGE {
-        /// `MADV_HUGEPAGE`.
-        const ADVICE: c_int = 14;
-
-        unsafe extern "C" {
-            fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int;
-        }
-
-        // SAFETY: the signature is that of Linux; a buffer as large is aligned to a huge page, so that the range begins with a page, and it
-        // ends inside the buffer. The advice does not change what memory holds, and its result can be ignored.
-        unsafe { madvise(ptr.cast(), bytes / HUGE * HUGE, ADVICE) };
-    }
-    #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-    let _ = (ptr, bytes);
-}
-
-impl<T: Element> Drop for AlignedBuf<T> {
-    fn drop(&mut self) {
-        if let Some(layout) = Self::layout(self.len).filter(|layout| layout.size() > 0) {
-            // SAFETY: `new` allocated `ptr` with this same layout, as it depends on `len` alone, and a size above 0.
-            unsafe { alloc::dealloc(self.ptr.as_ptr().cast(), layout) }
-        }
-    }
 }
 
 impl<T: Element> Deref for AlignedBuf<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `ptr` is aligned and points to `len` elements (or is dangling with 0 bytes to read), initialized
-        // to zeros by `new`, which are valid values of every `Element`.
+        // SAFETY: `ptr` is aligned and points to `len` elements (or is dangling with 0 bytes to read) of the region that this buffer keeps, which gave
+        // them to it alone and zeroed; zeros are valid values of every `Element`.
         unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 }
@@ -154,7 +111,7 @@ impl<T: Element> Clone for AlignedBuf<T> {
     }
 }
 
-// SAFETY: the buffer owns its memory as a `Vec` does, and `Element` implies `Send`.
+// SAFETY: the buffer's part of its region is its own, as a `Vec`'s memory is, and `Element` implies `Send`.
 unsafe impl<T: Element> Send for AlignedBuf<T> {}
 // SAFETY: shared access gives `&[T]` alone, and `Element` implies `Sync`.
 unsafe impl<T: Element> Sync for AlignedBuf<T> {}
@@ -173,7 +130,7 @@ mod tests {
             assert_eq!(&*buffer.clone(), vec![1.5; len].as_slice());
         }
         assert_eq!(&*AlignedBuf::from_slice(&[3_u8, 4]), [3, 4]);
-        for len in [HUGE - 1, HUGE, HUGE + 1, 3 * HUGE + 77] {
+        for len in [4096, 1 << 20, (2 << 20) - 1, (2 << 20) + 1, (30 << 20) + 77] {
             let mut buffer = AlignedBuf::<u8>::new(len);
             assert!(buffer.iter().all(|&x| x == 0) && buffer.len() == len);
             buffer.fill(7);

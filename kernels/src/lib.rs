@@ -32,6 +32,7 @@ mod peak;
 mod picture;
 mod pool;
 mod quant;
+mod region;
 mod requantize;
 mod resize;
 pub mod scalar;
