@@ -1,7 +1,7 @@
 //! Elementwise ops from u8 to u8 as tables of 256 entries.
 
 use crate::quant::Rounding;
-use crate::scalar::float::{hardsigmoid, hardswish};
+use crate::scalar::float::{hardsigmoid, relu6};
 use crate::{Numerics, QParams};
 
 /// Elements that PyTorch's elementwise int8 loops take at a time (AVX2: two vectors). What is left over at the end of
@@ -50,6 +50,11 @@ pub fn lut_requantize(x: QParams, out: QParams) -> Lut {
     }
     let (inverse, rounding) = (1.0 / out.scale, Rounding::new(out.zero_point, false));
     Lut::dequantized(x, |d| rounding.round(d * inverse))
+}
+
+/// x * relu6(x + 3) / 6 with a quotient, as PyTorch's int8 ops compute it: their bytes depend on its last bit.
+fn hardswish(x: f32) -> f32 {
+    x * relu6(x + 3.0) / 6.0
 }
 
 /// Hardswish y = d * relu6(d + 3) / 6 of the real value d: fbgemm's `rne(y * (1 / so)) + zo`, qnnpack's

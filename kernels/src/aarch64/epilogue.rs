@@ -4,6 +4,7 @@ use std::arch::aarch64::*;
 
 use crate::conv::Activation;
 use crate::conv::vector::EpilogueU8;
+use crate::scalar::float::SIXTH;
 
 impl EpilogueU8 {
     /// What `4 * NV` sums with constants from `index` on start with.
@@ -85,7 +86,7 @@ pub(super) fn activate(activation: Activation, x: float32x4_t) -> float32x4_t {
         Activation::Relu6 => relu6(x),
         Activation::Hardswish => {
             let gate = relu6(vaddq_f32(x, vdupq_n_f32(3.0)));
-            vdivq_f32(vmulq_f32(x, gate), vdupq_n_f32(6.0))
+            vmulq_f32(vmulq_f32(x, gate), vdupq_n_f32(SIXTH))
         }
     }
 }

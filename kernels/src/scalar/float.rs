@@ -13,10 +13,13 @@ pub fn relu6(x: f32) -> f32 {
     if x < 6.0 { x } else { 6.0 }
 }
 
-/// x * relu6(x + 3) / 6 of one value.
+/// The factor in [`hardswish`]: a product takes a vector unit a tenth of the time of a quotient, and differs in the last bit at most.
+pub(crate) const SIXTH: f32 = 1.0 / 6.0;
+
+/// x * relu6(x + 3) / 6 of one value, as a product with 1/6 rounded to f32.
 #[inline(always)]
 pub fn hardswish(x: f32) -> f32 {
-    x * relu6(x + 3.0) / 6.0
+    x * relu6(x + 3.0) * SIXTH
 }
 
 /// relu6(x + 3) / 6 of one value.
@@ -46,7 +49,7 @@ pub fn relu6_f32(x: &[f32], out: &mut [f32]) {
     map(x, out, relu6);
 }
 
-/// x * relu6(x + 3) / 6.
+/// [`hardswish`] of each value.
 ///
 /// # Panics
 /// If the lengths differ.

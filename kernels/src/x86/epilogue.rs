@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 use crate::Requantize;
 use crate::conv::Activation;
 use crate::conv::vector::EpilogueU8;
+use crate::scalar::float::SIXTH;
 
 /// Which steps of the epilogue have an effect, for all values that sums can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,7 +222,7 @@ pub(super) fn activate(activation: Activation, x: __m256) -> __m256 {
         Activation::Relu6 => relu6(x),
         Activation::Hardswish => {
             let gate = relu6(_mm256_add_ps(x, _mm256_set1_ps(3.0)));
-            _mm256_div_ps(_mm256_mul_ps(x, gate), _mm256_set1_ps(6.0))
+            _mm256_mul_ps(_mm256_mul_ps(x, gate), _mm256_set1_ps(SIXTH))
         }
     }
 }

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use crate::conv::Activation;
 use crate::conv::vector::EpilogueU8;
+use crate::scalar::float::SIXTH;
 
 /// Lanes of i32 and f32: channels of a block.
 pub(super) const LANES: usize = 16;
@@ -38,7 +39,7 @@ pub(in crate::x86) fn activate(activation: Activation, x: __m512) -> __m512 {
         Activation::Relu6 => relu6(x),
         Activation::Hardswish => {
             let gate = relu6(_mm512_add_ps(x, _mm512_set1_ps(3.0)));
-            _mm512_div_ps(_mm512_mul_ps(x, gate), _mm512_set1_ps(6.0))
+            _mm512_mul_ps(_mm512_mul_ps(x, gate), _mm512_set1_ps(SIXTH))
         }
     }
 }
