@@ -104,21 +104,23 @@ fn wide() -> Vec<Conv2d> {
     all
 }
 
-/// What Winograd kernels serve: maps smaller than a tile, of whole tiles and of one to three pixels more, with all paddings;
-/// one chunk of tiles and several; one block of channels and several.
+/// What Winograd kernels serve, at both strides: maps smaller than a tile, of whole tiles and of one to three pixels more, with
+/// all paddings; one chunk of tiles and several; one block of channels and several.
 fn special() -> Vec<Conv2d> {
     let mut all = Vec::new();
-    for (in_h, in_w) in [(1, 1), (3, 2), (4, 5), (7, 8), (9, 9), (12, 13), (11, 17), (31, 30), (52, 53)] {
+    let sizes = [(1, 1), (3, 2), (4, 5), (7, 8), (9, 9), (12, 13), (11, 17), (14, 16), (31, 30), (52, 53)];
+    for ((in_h, in_w), stride) in sizes.into_iter().flat_map(|size| [(size, 1), (size, 2)]) {
         for (in_c, out_c) in [(16, 16), (32, 48), (16, 64)] {
             for padding in [[0, 0], [1, 1], [0, 1], [2, 2]] {
-                all.push(Conv2d { in_h, in_w, kernel: [3, 3], padding, ..Conv2d::linear(in_c, out_c) });
+                let (kernel, stride) = ([3, 3], [stride; 2]);
+                all.push(Conv2d { in_h, in_w, kernel, stride, padding, ..Conv2d::linear(in_c, out_c) });
             }
         }
     }
     // Each number of tiles that a product takes at once.
-    for tiles in 1..=28 {
-        let (kernel, padding) = ([3, 3], [1, 1]);
-        all.push(Conv2d { in_h: 4, in_w: 4 * tiles, kernel, padding, ..Conv2d::linear(16, 16) });
+    for (tiles, stride) in (1..=28).flat_map(|tiles| [(tiles, 1), (tiles, 2)]) {
+        let (in_h, in_w, kernel, padding) = (4 * stride, 4 * stride * tiles, [3, 3], [1, 1]);
+        all.push(Conv2d { in_h, in_w, kernel, stride: [stride; 2], padding, ..Conv2d::linear(16, 16) });
     }
     // Windows over three colours, with runs of a known length.
     for (in_h, in_w) in [(1, 1), (2, 5), (9, 14), (33, 31)] {

@@ -24,4 +24,4 @@ pub(crate) use gemm_u8::GEMM_U8_NEON;
 pub(crate) use gemm_u8_dot::GEMM_U8_DOT;
 pub(crate) use gemm_u8_i8mm::GEMM_U8_I8MM;
 pub(crate) use peak::peak_loops;
-pub(crate) use winograd_f32::{WINOGRAD2_F32, WINOGRAD4_F32};
+pub(crate) use winograd_f32::{WINOGRAD_S2_2_F32, WINOGRAD_S2_4_F32, WINOGRAD2_F32, WINOGRAD4_F32};

@@ -1,5 +1,6 @@
-//! f32 3x3 convolution by Winograd's method, NEON: tiles of 4 x 4 outputs, and of 2 x 2 for small maps.
+//! f32 3x3 convolution of stride 1 and 2 by Winograd's method, NEON: tiles of 4 x 4 outputs, and of 2 x 2 for small maps.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::lanes::NeonLanes;
@@ -26,7 +27,7 @@ pub(crate) static WINOGRAD4_F32: F32Kernel = F32Kernel {
         nr: 16,
         kr: 1,
         serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps above 8x8",
-        accepts: |conv| is_winograd(conv) && winograd_tiles(conv, 4) >= FEW_TILES,
+        accepts: |conv| is_winograd(conv, 1) && winograd_tiles(conv, 4) >= FEW_TILES,
     },
     pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Neon>::new(conv, [4, 4], weights, bias, activation)),
 };
@@ -40,7 +41,27 @@ pub(crate) static WINOGRAD2_F32: F32Kernel = F32Kernel {
         nr: 16,
         kr: 1,
         serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps up to 8x8",
-        accepts: |conv| is_winograd(conv) && winograd_tiles(conv, 4) < FEW_TILES,
+        accepts: |conv| is_winograd(conv, 1) && winograd_tiles(conv, 4) < FEW_TILES,
+    },
+    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Neon>::new(conv, [2, 2], weights, bias, activation)),
+};
+
+pub(crate) static WINOGRAD_S2_4_F32: F32Kernel = F32Kernel {
+    info: KernelInfo {
+        name: "f32-winograd-s2-4x4-neon",
+        serves: "dense 3x3 convolutions of stride 2, channels in multiples of 16, maps above 8x8",
+        accepts: |conv| is_winograd(conv, 2) && winograd_tiles(conv, 4) >= FEW_TILES,
+        ..WINOGRAD4_F32.info
+    },
+    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Neon>::new(conv, [4, 4], weights, bias, activation)),
+};
+
+pub(crate) static WINOGRAD_S2_2_F32: F32Kernel = F32Kernel {
+    info: KernelInfo {
+        name: "f32-winograd-s2-2x2-neon",
+        serves: "dense 3x3 convolutions of stride 2, channels in multiples of 16, maps up to 8x8",
+        accepts: |conv| is_winograd(conv, 2) && winograd_tiles(conv, 4) < FEW_TILES,
+        ..WINOGRAD4_F32.info
     },
     pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Neon>::new(conv, [2, 2], weights, bias, activation)),
 };
@@ -64,9 +85,15 @@ impl WinogradF32Kernel for Neon {
     }
 
     #[target_feature(enable = "neon")]
-    unsafe fn multiply(this: &WinogradF32<Self>, panel: usize, chunk: &Chunk, inputs: &[f32], out: &SharedMut<f32>) {
+    unsafe fn store(
+        this: &WinogradF32<Self>,
+        panel: usize,
+        chunk: &Chunk,
+        products: &[MaybeUninit<f32>],
+        out: &SharedMut<f32>,
+    ) {
         // SAFETY: the caller's promise.
-        unsafe { this.multiply_body(panel, chunk, inputs, out) }
+        unsafe { this.store_body(panel, chunk, products, out) }
     }
 
     #[target_feature(enable = "neon")]

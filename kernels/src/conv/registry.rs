@@ -79,6 +79,14 @@ static F32: &[&F32Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     &crate::x86::WINOGRAD4_F32,
     #[cfg(target_arch = "x86_64")]
+    &crate::x86::WINOGRAD_S2_2_F32,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::WINOGRAD_S2_4_F32,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::WINOGRAD_S2_2_F32_AVX512,
+    #[cfg(target_arch = "x86_64")]
+    &crate::x86::WINOGRAD_S2_4_F32_AVX512,
+    #[cfg(target_arch = "x86_64")]
     &crate::x86::WINOGRAD2_F32_AVX512,
     #[cfg(target_arch = "x86_64")]
     &crate::x86::WINOGRAD4_F32_AVX512,
@@ -86,6 +94,10 @@ static F32: &[&F32Kernel] = &[
     &crate::aarch64::GEMM_F32,
     #[cfg(target_arch = "aarch64")]
     &crate::aarch64::DEPTHWISE_F32,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::WINOGRAD_S2_2_F32,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::WINOGRAD_S2_4_F32,
     #[cfg(target_arch = "aarch64")]
     &crate::aarch64::WINOGRAD2_F32,
     #[cfg(target_arch = "aarch64")]

@@ -35,7 +35,10 @@ pub(crate) use expand_f32::{EXPAND_F32, EXPAND_F32_AVX512};
 pub(crate) use gemm_f32::GEMM_F32;
 pub(crate) use gemm_u8::{GEMM_U8, WIDENED_U8};
 pub(crate) use peak::peak_loops;
-pub(crate) use winograd_f32::{WINOGRAD2_F32, WINOGRAD2_F32_AVX512, WINOGRAD4_F32, WINOGRAD4_F32_AVX512};
+pub(crate) use winograd_f32::{
+    WINOGRAD_S2_2_F32, WINOGRAD_S2_2_F32_AVX512, WINOGRAD_S2_4_F32, WINOGRAD_S2_4_F32_AVX512, WINOGRAD2_F32,
+    WINOGRAD2_F32_AVX512, WINOGRAD4_F32, WINOGRAD4_F32_AVX512,
+};
 
 use std::arch::x86_64::*;
 

@@ -1,5 +1,6 @@
-//! f32 3x3 convolution by Winograd's method, AVX2 and AVX-512: tiles of 4 x 4 outputs, and of 2 x 2 for small maps.
+//! f32 3x3 convolution of stride 1 and 2 by Winograd's method, AVX2 and AVX-512: tiles of 4 x 4 outputs, and of 2 x 2 for small maps.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::lanes::{Avx2Lanes, Avx512Lanes};
@@ -27,7 +28,7 @@ pub(crate) static WINOGRAD4_F32: F32Kernel = F32Kernel {
         nr: 16,
         kr: 1,
         serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps above 8x8",
-        accepts: |conv| is_winograd(conv) && winograd_tiles(conv, 4) >= FEW_TILES,
+        accepts: |conv| is_winograd(conv, 1) && winograd_tiles(conv, 4) >= FEW_TILES,
     },
     pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Avx2>::new(conv, [4, 4], weights, bias, activation)),
 };
@@ -36,7 +37,7 @@ pub(crate) static WINOGRAD2_F32: F32Kernel = F32Kernel {
     info: KernelInfo {
         name: "f32-winograd-2x2-avx2",
         serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps up to 8x8",
-        accepts: |conv| is_winograd(conv) && winograd_tiles(conv, 4) < FEW_TILES,
+        accepts: |conv| is_winograd(conv, 1) && winograd_tiles(conv, 4) < FEW_TILES,
         ..WINOGRAD4_F32.info
     },
     pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Avx2>::new(conv, [2, 2], weights, bias, activation)),
@@ -48,7 +49,7 @@ pub(crate) static WINOGRAD4_F32_AVX512: F32Kernel = F32Kernel {
         isa: Isa::Avx512,
         mr: MR_AVX512,
         serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps above 8x8",
-        accepts: |conv| is_winograd(conv) && winograd_tiles(conv, 4) >= FEW_TILES,
+        accepts: |conv| is_winograd(conv, 1) && winograd_tiles(conv, 4) >= FEW_TILES,
         ..WINOGRAD4_F32.info
     },
     pack: |conv, weights, bias, activation| {
@@ -60,7 +61,51 @@ pub(crate) static WINOGRAD2_F32_AVX512: F32Kernel = F32Kernel {
     info: KernelInfo {
         name: "f32-winograd-2x2-avx512",
         serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps up to 8x8",
-        accepts: |conv| is_winograd(conv) && winograd_tiles(conv, 4) < FEW_TILES,
+        accepts: |conv| is_winograd(conv, 1) && winograd_tiles(conv, 4) < FEW_TILES,
+        ..WINOGRAD4_F32_AVX512.info
+    },
+    pack: |conv, weights, bias, activation| {
+        Box::new(WinogradF32::<Avx512>::new(conv, [2, 2], weights, bias, activation))
+    },
+};
+
+pub(crate) static WINOGRAD_S2_4_F32: F32Kernel = F32Kernel {
+    info: KernelInfo {
+        name: "f32-winograd-s2-4x4-avx2",
+        serves: "dense 3x3 convolutions of stride 2, channels in multiples of 16, maps above 8x8",
+        accepts: |conv| is_winograd(conv, 2) && winograd_tiles(conv, 4) >= FEW_TILES,
+        ..WINOGRAD4_F32.info
+    },
+    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Avx2>::new(conv, [4, 4], weights, bias, activation)),
+};
+
+pub(crate) static WINOGRAD_S2_2_F32: F32Kernel = F32Kernel {
+    info: KernelInfo {
+        name: "f32-winograd-s2-2x2-avx2",
+        serves: "dense 3x3 convolutions of stride 2, channels in multiples of 16, maps up to 8x8",
+        accepts: |conv| is_winograd(conv, 2) && winograd_tiles(conv, 4) < FEW_TILES,
+        ..WINOGRAD4_F32.info
+    },
+    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Avx2>::new(conv, [2, 2], weights, bias, activation)),
+};
+
+pub(crate) static WINOGRAD_S2_4_F32_AVX512: F32Kernel = F32Kernel {
+    info: KernelInfo {
+        name: "f32-winograd-s2-4x4-avx512",
+        serves: "dense 3x3 convolutions of stride 2, channels in multiples of 16, maps above 8x8",
+        accepts: |conv| is_winograd(conv, 2) && winograd_tiles(conv, 4) >= FEW_TILES,
+        ..WINOGRAD4_F32_AVX512.info
+    },
+    pack: |conv, weights, bias, activation| {
+        Box::new(WinogradF32::<Avx512>::new(conv, [4, 4], weights, bias, activation))
+    },
+};
+
+pub(crate) static WINOGRAD_S2_2_F32_AVX512: F32Kernel = F32Kernel {
+    info: KernelInfo {
+        name: "f32-winograd-s2-2x2-avx512",
+        serves: "dense 3x3 convolutions of stride 2, channels in multiples of 16, maps up to 8x8",
+        accepts: |conv| is_winograd(conv, 2) && winograd_tiles(conv, 4) < FEW_TILES,
         ..WINOGRAD4_F32_AVX512.info
     },
     pack: |conv, weights, bias, activation| {
@@ -89,15 +134,15 @@ macro_rules! winograd {
             }
 
             #[target_feature(enable = $features)]
-            unsafe fn multiply(
+            unsafe fn store(
                 this: &WinogradF32<Self>,
                 panel: usize,
                 chunk: &Chunk,
-                inputs: &[f32],
+                products: &[MaybeUninit<f32>],
                 out: &SharedMut<f32>,
             ) {
                 // SAFETY: the caller's promise.
-                unsafe { this.multiply_body(panel, chunk, inputs, out) }
+                unsafe { this.store_body(panel, chunk, products, out) }
             }
 
             #[target_feature(enable = $features)]
