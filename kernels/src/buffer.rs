@@ -62,6 +62,7 @@ pub struct AlignedBuf<T: Element> {
     ptr: NonNull<T>,
     len: usize,
     /// What `ptr` points into; none where there is nothing to point at.
+    #[allow(dead_code, reason = "keeps the memory")]
     region: Option<Arc<Region>>,
 }
 
