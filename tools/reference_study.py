@@ -28,7 +28,7 @@ from quantlens_tools.errors import ToolError
 from quantlens_tools.explain import statistics, top_left_negative
 from quantlens_tools.networks import network, use_engine
 
-SIZE, RESIZE = 224, 256
+SIZE = 224
 PRECISIONS = ("f32", "int8")
 
 
@@ -44,19 +44,20 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(path: Path) -> tuple[nn.Module, str]:
-    """A network and its name."""
+def load(path: Path) -> tuple[nn.Module, str, int | None]:
+    """A network, its name, and what the shorter side of its pictures is resized to, if they are."""
     if path.suffix == ".safetensors":
-        return torchmodel.from_model_file(path), modelfile.read_metadata(path)["network"]
+        metadata = modelfile.read_metadata(path)
+        return torchmodel.from_model_file(path), metadata["network"], json.loads(metadata["preprocess"])["resize"]
     loaded = sources.model_from_file(path)
-    return loaded.model, loaded.network
+    return loaded.model, loaded.network, 256
 
 
 def scan(
-    chosen: list[images.Listed], runners: list[study.Runner], clock: study.Clock
+    chosen: list[images.Listed], resize: int | None, runners: list[study.Runner], clock: study.Clock
 ) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
     """Projections of both networks [n, h, w], and a row an image."""
-    transform = images.imagenet_transform()
+    transform = images.imagenet_transform(resize)
     rows: list[dict[str, Any]] = [{"image_id": image.id} for image in chosen]
     found: list[list[np.ndarray]] = [[], []]
     step = max(study.BATCHES)
@@ -97,7 +98,7 @@ def localize(
             row[f"{precision}_iou"] = best if boxes else ""
 
 
-def true_boxes(manifest: Path, chosen: list[images.Listed]) -> list[list[tuple]]:
+def true_boxes(manifest: Path, chosen: list[images.Listed], resize: int | None) -> list[list[tuple]]:
     """In the input's pixels; a manifest's boxes are of the original picture, whose size it may say."""
     if not manifest.is_file():
         return [[] for _ in chosen]
@@ -110,28 +111,27 @@ def true_boxes(manifest: Path, chosen: list[images.Listed]) -> list[list[tuple]]
         size = (int(row["orig_w"]), int(row["orig_h"])) if row.get("orig_w") else None
         if row.get("geometry", "").startswith("cropped"):
             size = None  # cut at the right and bottom, not scaled: pixels stay where they were
-        out.append(boxes_of(image.path, json.loads(text), size))
+        out.append(boxes_of(image.path, json.loads(text), size, resize))
     return out
 
 
-def boxes_of(path: Path, boxes: list, original: tuple[int, int] | None) -> list[tuple]:
+def boxes_of(path: Path, boxes: list, original: tuple[int, int] | None, resize: int | None) -> list[tuple]:
     from PIL import Image
 
     with Image.open(path) as file:
         w, h = file.size
     ow, oh = original or (w, h)
     scaled = ((x0 * w / ow, y0 * h / oh, min(x1 * w / ow, w), min(y1 * h / oh, h)) for x0, y0, x1, y1 in boxes)
-    mapped = (study.mapped_box(b, (w, h), RESIZE, SIZE) for b in scaled)
+    mapped = (study.mapped_box(b, (w, h), resize, SIZE) for b in scaled)
     return [b for b in mapped if b is not None]
 
 
 def perturb(
-    chosen: list[images.Listed], subset: np.ndarray, maps: np.ndarray, rows: list[dict[str, Any]], runners: list
+    inputs: list[torch.Tensor], subset: np.ndarray, maps: np.ndarray, rows: list[dict[str, Any]], runners: list
 ) -> np.ndarray:
-    """Curves [subset, network, deletion or insertion, 101]."""
-    transform, found = images.imagenet_transform(), []
-    for index in subset:
-        x = images.load(chosen[index], transform)
+    """Curves [subset, network, deletion or insertion, 101] of the subset's inputs."""
+    found = []
+    for index, x in zip(subset, inputs):
         targets = [rows[index][f"{precision}_top1"] for precision in PRECISIONS]
         found.append([study.curves(r, x, maps[index, i], targets[i]) for i, r in enumerate(runners)])
     return np.array(found, np.float32)
@@ -153,7 +153,7 @@ def main() -> None:
     args = parse()
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
-    (float_model, name), (int8_model, other) = load(args.f32), load(args.int8)
+    (float_model, name, resize), (int8_model, other, _) = load(args.f32), load(args.int8)
     if name != other:
         raise ToolError(f"no twins: {name} and {other}")
     use_engine(network(name).engine)
@@ -161,7 +161,7 @@ def main() -> None:
     with clock.stage("loading and choice of batches"):
         runners = [study.Runner(m, layer, p, SIZE) for m, p in zip((float_model, int8_model), PRECISIONS)]
     chosen = sorted(images.listed(args.images), key=lambda image: image.id)[: args.limit]  # quantlens' order
-    p, rows = scan(chosen, runners, clock)
+    p, rows = scan(chosen, resize, runners, clock)
     with clock.stage("maps and RMSE"):
         signed = [np.stack([top_left_negative(one) for one in of]) for of in p]
         maps = np.stack([[study.cam_map(one, SIZE) for one in pair] for pair in zip(*signed)])
@@ -169,11 +169,13 @@ def main() -> None:
         for row, (a, b) in zip(rows, greys):
             row["rmse"] = study.rmse(a, b)
     with clock.stage("localization"):
-        localize(rows, greys, true_boxes(args.images, chosen), args.threshold)
+        localize(rows, greys, true_boxes(args.images, chosen, resize), args.threshold)
     ranked = np.argsort([-row["rmse"] for row in rows], kind="stable")
     subset = np.sort(ranked[: math.ceil(len(rows) / 20)])
     with clock.stage("deletion and insertion"):
-        curves = perturb(chosen, subset, maps, rows, runners)
+        transform = images.imagenet_transform(resize)
+        inputs = [images.load(chosen[index], transform) for index in subset]
+        curves = perturb(inputs, subset, maps, rows, runners)
     seconds = {stage: round(value, 3) for stage, value in clock.seconds.items()}
     batches = {precision: runner.batch for precision, runner in zip(PRECISIONS, runners)}
     forwards = int(curves.size)

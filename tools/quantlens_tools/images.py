@@ -34,10 +34,11 @@ def listed(source: Path, limit: int | None = None) -> list[Listed]:
     return images[:limit]
 
 
-def imagenet_transform() -> transforms.Compose:
-    """torchvision's: resize the shorter side to 256, crop 224, normalize."""
+def imagenet_transform(resize: int | None = 256) -> transforms.Compose:
+    """torchvision's: resize the shorter side (not where that is None), crop 224, normalize."""
+    resized = [] if resize is None else [transforms.Resize(resize)]
     return transforms.Compose(
-        [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+        [*resized, transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     )
 
 

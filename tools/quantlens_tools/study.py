@@ -151,10 +151,13 @@ def iou(a: tuple, b: tuple) -> float:
     return common / (pixels(*a) + pixels(*b) - common)
 
 
-def mapped_box(truth: tuple, picture: tuple[int, int], resize: int, crop: int) -> tuple | None:
-    """A true box [x0, y0, x1, y1] of a picture of this width and height after Resize and CenterCrop; none if cropped away."""
+def mapped_box(truth: tuple, picture: tuple[int, int], resize: int | None, crop: int) -> tuple | None:
+    """A true box [x0, y0, x1, y1] of a picture of this width and height after Resize (if any) and CenterCrop; none if cropped away."""
     w, h = picture
-    resized = (resize, int(resize * h / w)) if w <= h else (int(resize * w / h), resize)
+    if resize is None:
+        resized = picture
+    else:
+        resized = (resize, int(resize * h / w)) if w <= h else (int(resize * w / h), resize)
     moved = []
     for i, v in enumerate(truth):
         side = i % 2

@@ -103,11 +103,12 @@ macro_rules! gemm_sums {
                     // SAFETY: as above; one past the end after the last step.
                     weights = unsafe { weights.add((NB + H) * LANES * $kr) };
                     for pixel in 0..MR {
-                        // SAFETY: a step of a run of this window, all of which lies in the band's rows.
                         let x = if H == 0 {
+                            // SAFETY: a step of a run of this window, all of which lies in the band's rows.
                             let $at = unsafe { pixels[pixel].add(k) };
                             $broadcast
                         } else {
+                            // SAFETY: as above.
                             let $four_bytes = unsafe { broadcast(pixels[pixel], k) };
                             $whole
                         };
