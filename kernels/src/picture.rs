@@ -110,6 +110,8 @@ impl PictureResize {
         if taps.is_empty() || width == 0 {
             return;
         }
+        let [old, new] = [rows.len() / (3 * width), out.len() / (3 * taps.len())];
+        assert_eq!(old, new, "rows of the picture and of the result");
         #[cfg(target_arch = "x86_64")]
         if self.isa.includes(Isa::Avx2) && columns_avx2(rows, width, taps, out) {
             return;
