@@ -48,7 +48,8 @@ def load(path: Path) -> tuple[nn.Module, str, int | None]:
     """A network, its name, and what the shorter side of its pictures is resized to, if they are."""
     if path.suffix == ".safetensors":
         metadata = modelfile.read_metadata(path)
-        return torchmodel.from_model_file(path), metadata["network"], json.loads(metadata["preprocess"])["resize"]
+        stated = json.loads(metadata["preprocess"]) if metadata.get("preprocess") else modelfile.IMAGENET_PREPROCESS
+        return torchmodel.from_model_file(path), metadata["network"], stated["resize"]
     loaded = sources.model_from_file(path)
     return loaded.model, loaded.network, 256
 

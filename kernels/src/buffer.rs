@@ -61,9 +61,8 @@ impl Element for f32 {}
 pub struct AlignedBuf<T: Element> {
     ptr: NonNull<T>,
     len: usize,
-    /// What `ptr` points into; none where there is nothing to point at.
-    #[allow(dead_code, reason = "keeps the memory")]
-    region: Option<Arc<Region>>,
+    /// Keeps what `ptr` points into; none where there is nothing to point at.
+    _region: Option<Arc<Region>>,
 }
 
 impl<T: Element> AlignedBuf<T> {
@@ -73,12 +72,12 @@ impl<T: Element> AlignedBuf<T> {
     /// If `len` elements are more than `isize::MAX` bytes. Aborts, as `Vec` does, when memory runs out.
     pub fn new(len: usize) -> Self {
         if len == 0 {
-            return Self { ptr: NonNull::dangling(), len, region: None };
+            return Self { ptr: NonNull::dangling(), len, _region: None };
         }
         let Some((region, ptr)) = len.checked_mul(size_of::<T>()).and_then(region::place) else {
             panic!("a buffer of {len} elements exceeds the address space")
         };
-        Self { ptr: ptr.cast(), len, region: Some(region) }
+        Self { ptr: ptr.cast(), len, _region: Some(region) }
     }
 
     /// A copy of `data`.

@@ -17,12 +17,15 @@ pub struct PictureTaps {
 }
 
 impl PictureTaps {
+    /// Fraction bits of the weights: 32 less 8 for the byte and 2 for the sum's overshoot.
+    pub const FRACTION_BITS: u32 = 32 - 8 - 2;
+
     /// No taps yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more new pixel: from the old pixel `first` on, weights with 22 fraction bits. They should add up to 1, so that a
+    /// One more new pixel: from the old pixel `first` on, weights with [`Self::FRACTION_BITS`]. They should add up to 1, so that a
     /// sum stays within i32; other sums wrap.
     pub fn push(&mut self, first: usize, weights: impl IntoIterator<Item = i32>) {
         self.firsts.push(first);
@@ -68,6 +71,17 @@ impl PictureTaps {
         (self.firsts[i], &self.weights[start..self.ends[i]])
     }
 
+    /// [`Self::check`] of the horizontal pass, whose rows are as many before and after. Whether there is anything to do.
+    pub(crate) fn check_columns(&self, rows: &[u8], width: usize, out: &[u8]) -> bool {
+        self.check(width, rows.len(), 3 * width, out.len(), 3 * self.len());
+        if self.is_empty() || width == 0 {
+            return false;
+        }
+        let [old, new] = [rows.len() / (3 * width), out.len() / (3 * self.len())];
+        assert_eq!(old, new, "rows of the picture and of the result");
+        true
+    }
+
     /// Panics with what does not fit: `old` pixels, `rows` bytes in rows of `stride`, and the same of `out`.
     pub(crate) fn check(&self, old: usize, rows: usize, stride: usize, out: usize, out_stride: usize) {
         let end = self.reach().end;
@@ -106,12 +120,9 @@ impl PictureResize {
     /// # Panics
     /// See there.
     pub fn columns(self, rows: &[u8], width: usize, taps: &PictureTaps, out: &mut [u8]) {
-        taps.check(width, rows.len(), 3 * width, out.len(), 3 * taps.len());
-        if taps.is_empty() || width == 0 {
+        if !taps.check_columns(rows, width, out) {
             return;
         }
-        let [old, new] = [rows.len() / (3 * width), out.len() / (3 * taps.len())];
-        assert_eq!(old, new, "rows of the picture and of the result");
         #[cfg(target_arch = "x86_64")]
         if self.isa.includes(Isa::Avx2) && columns_avx2(rows, width, taps, out) {
             return;

@@ -111,9 +111,6 @@ pub(crate) fn crop(image: &RgbImage, xs: Range<u32>, ys: Range<u32>) -> RgbImage
     out
 }
 
-/// Fraction bits of the weights, as `quantlens_kernels` takes them.
-const PRECISION: u32 = 32 - 8 - 2;
-
 /// The taps of the new pixels `wanted` when `old` pixels become `new`.
 fn taps(old: u32, new: u32, wanted: Range<u32>, interpolation: Interpolation) -> PictureTaps {
     let scale = f64::from(old) / f64::from(new);
@@ -130,7 +127,7 @@ fn taps(old: u32, new: u32, wanted: Range<u32>, interpolation: Interpolation) ->
             (first..end).map(|x| interpolation.weight((x as f64 - centre + 0.5) * inverse)).collect();
         let sum: f64 = weights.iter().sum();
         let fixed = |w: f64| {
-            let w = if sum == 0.0 { w } else { w / sum } * f64::from(1u32 << PRECISION);
+            let w = if sum == 0.0 { w } else { w / sum } * f64::from(1u32 << PictureTaps::FRACTION_BITS);
             (if w < 0.0 { w - 0.5 } else { w + 0.5 }) as i32
         };
         taps.push(first, weights.into_iter().map(fixed));

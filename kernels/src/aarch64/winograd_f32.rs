@@ -4,67 +4,18 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::lanes::NeonLanes;
-use crate::Isa;
 use crate::conv::vector::{
-    Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_tiles,
+    Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_kernel,
 };
-use crate::conv::{F32Kernel, KernelInfo, KernelOp};
 use crate::shared::SharedMut;
 
 /// Tiles of a product: sums of 24 vectors of 32.
 const MR: usize = 6;
 
-/// Tiles of 4 x 4 outputs below which those of 2 x 2 are faster: their weights, less than half as large, are read for
-/// few products each.
-const FEW_TILES: usize = 9;
-
-pub(crate) static WINOGRAD4_F32: F32Kernel = F32Kernel {
-    info: KernelInfo {
-        name: "f32-winograd-4x4-neon",
-        op: KernelOp::ConvF32,
-        isa: Isa::Neon,
-        mr: MR,
-        nr: 16,
-        kr: 1,
-        serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps above 8x8",
-        accepts: |conv| is_winograd(conv, 1) && winograd_tiles(conv, 4) >= FEW_TILES,
-    },
-    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Neon>::new(conv, [4, 4], weights, bias, activation)),
-};
-
-pub(crate) static WINOGRAD2_F32: F32Kernel = F32Kernel {
-    info: KernelInfo {
-        name: "f32-winograd-2x2-neon",
-        op: KernelOp::ConvF32,
-        isa: Isa::Neon,
-        mr: MR,
-        nr: 16,
-        kr: 1,
-        serves: "dense 3x3 convolutions of stride 1, channels in multiples of 16, maps up to 8x8",
-        accepts: |conv| is_winograd(conv, 1) && winograd_tiles(conv, 4) < FEW_TILES,
-    },
-    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Neon>::new(conv, [2, 2], weights, bias, activation)),
-};
-
-pub(crate) static WINOGRAD_S2_4_F32: F32Kernel = F32Kernel {
-    info: KernelInfo {
-        name: "f32-winograd-s2-4x4-neon",
-        serves: "dense 3x3 convolutions of stride 2, channels in multiples of 16, maps above 8x8",
-        accepts: |conv| is_winograd(conv, 2) && winograd_tiles(conv, 4) >= FEW_TILES,
-        ..WINOGRAD4_F32.info
-    },
-    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Neon>::new(conv, [4, 4], weights, bias, activation)),
-};
-
-pub(crate) static WINOGRAD_S2_2_F32: F32Kernel = F32Kernel {
-    info: KernelInfo {
-        name: "f32-winograd-s2-2x2-neon",
-        serves: "dense 3x3 convolutions of stride 2, channels in multiples of 16, maps up to 8x8",
-        accepts: |conv| is_winograd(conv, 2) && winograd_tiles(conv, 4) < FEW_TILES,
-        ..WINOGRAD4_F32.info
-    },
-    pack: |conv, weights, bias, activation| Box::new(WinogradF32::<Neon>::new(conv, [2, 2], weights, bias, activation)),
-};
+winograd_kernel!(WINOGRAD4_F32, Neon, Neon, "f32-winograd-4x4-neon", 1, 4);
+winograd_kernel!(WINOGRAD2_F32, Neon, Neon, "f32-winograd-2x2-neon", 1, 2);
+winograd_kernel!(WINOGRAD_S2_4_F32, Neon, Neon, "f32-winograd-s2-4x4-neon", 2, 4);
+winograd_kernel!(WINOGRAD_S2_2_F32, Neon, Neon, "f32-winograd-s2-2x2-neon", 2, 2);
 
 struct Neon;
 

@@ -13,7 +13,7 @@ pub fn relu6(x: f32) -> f32 {
     if x < 6.0 { x } else { 6.0 }
 }
 
-/// The factor in [`hardswish`]: a product takes a vector unit a tenth of the time of a quotient, and differs in the last bit at most.
+/// The factor in [`hardswish`]: a product is faster than a quotient, and differs from it by about one rounding.
 pub(crate) const SIXTH: f32 = 1.0 / 6.0;
 
 /// x * relu6(x + 3) / 6 of one value, as a product with 1/6 rounded to f32.

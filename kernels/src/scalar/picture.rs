@@ -2,16 +2,13 @@
 
 use crate::picture::PictureTaps;
 
-/// Fraction bits of the weights: 32 less 8 for the byte and 2 for the sum's overshoot.
-pub(crate) const PRECISION: u32 = 32 - 8 - 2;
-
 /// One half: what a sum starts with, so that it is rounded.
-pub(crate) const HALF: i32 = 1 << (PRECISION - 1);
+pub(crate) const HALF: i32 = 1 << (PictureTaps::FRACTION_BITS - 1);
 
 /// A sum of weighted bytes, rounded and held at the ends.
 #[inline(always)]
 pub(crate) fn to_byte(sum: i32) -> u8 {
-    (sum >> PRECISION).clamp(0, 255) as u8
+    (sum >> PictureTaps::FRACTION_BITS).clamp(0, 255) as u8
 }
 
 /// `sum` and one more weighted byte. Sums of weights that add up to 1 cannot leave i32; others wrap.
@@ -25,7 +22,9 @@ pub(crate) fn add(sum: i32, byte: u8, weight: i32) -> i32 {
 /// # Panics
 /// If the taps reach beyond a row, or `rows` or `out` is no whole number of rows, the same of both.
 pub fn resize_columns(rows: &[u8], width: usize, taps: &PictureTaps, out: &mut [u8]) {
-    taps.check(width, rows.len(), 3 * width, out.len(), 3 * taps.len());
+    if !taps.check_columns(rows, width, out) {
+        return;
+    }
     for (row, out) in rows.chunks_exact(3 * width).zip(out.chunks_exact_mut(3 * taps.len())) {
         for (i, out) in out.iter_mut().enumerate() {
             let (first, weights) = taps.of(i / 3);

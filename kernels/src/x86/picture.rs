@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use crate::picture::PictureTaps;
-use crate::scalar::picture::{HALF, PRECISION};
+use crate::scalar::picture::HALF;
 
 /// Low bits of a weight.
 const LOW: u32 = 12;
@@ -58,7 +58,10 @@ pub(crate) fn columns(rows: [&[u8]; 2], taps: &PictureTaps, pairs: &[Pair], ends
             low = _mm256_add_epi32(low, _mm256_madd_epi16(both, _mm256_set1_epi32(w_low)));
             high = _mm256_add_epi32(high, _mm256_madd_epi16(both, _mm256_set1_epi32(w_high)));
         }
-        let sums = _mm256_srai_epi32::<{ PRECISION as i32 }>(_mm256_add_epi32(low, _mm256_slli_epi32::<12>(high)));
+        let sums = _mm256_srai_epi32::<{ PictureTaps::FRACTION_BITS as i32 }>(_mm256_add_epi32(
+            low,
+            _mm256_slli_epi32::<12>(high),
+        ));
         let words = _mm256_packs_epi32(sums, sums);
         let bytes = _mm256_packus_epi16(words, words);
         let a = _mm_cvtsi128_si32(_mm256_castsi256_si128(bytes)).to_le_bytes();

@@ -25,7 +25,7 @@ pub(crate) use self::lanes::LanesF32;
 pub(crate) use self::panels::{Panel, Panels};
 pub(crate) use self::tiling::{Bands, Tile, TileShape, Tiles, even_tiles};
 pub(crate) use self::winograd_f32::{
-    Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, tiles as winograd_tiles,
+    Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_kernel,
 };
 
 use crate::Element;

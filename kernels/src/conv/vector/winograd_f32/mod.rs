@@ -26,12 +26,12 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use self::product::{Product, product_by_tiles};
-pub(crate) use self::tiles::{Chunk, tiles};
+pub(crate) use self::tiles::Chunk;
 
 use self::filter::{filters, side};
 use self::pack::pack;
 use self::product::{Point, points};
-use self::tiles::chunks;
+use self::tiles::{chunks, tiles};
 use super::LanesF32;
 use crate::conv::{Activation, Conv2d, PackedF32};
 use crate::shared::SharedMut;
@@ -105,11 +105,46 @@ pub(crate) struct WinogradF32<K: WinogradF32Kernel> {
     kernel: PhantomData<fn() -> K>,
 }
 
-/// Whether Winograd kernels can serve a shape, at this stride.
-pub(crate) fn is_winograd(conv: &Conv2d, stride: usize) -> bool {
+/// Tiles of 4 x 4 outputs below which those of 2 x 2 are faster: their weights, less than half as large, are read for
+/// few products each.
+const FEW_TILES: usize = 9;
+
+/// Whether the kernel of this stride and of tiles of `m` x `m` outputs, 4 or 2, serves a shape.
+pub(crate) fn is_winograd(conv: &Conv2d, stride: usize, m: usize) -> bool {
     let whole = conv.in_c.is_multiple_of(BLOCK) && conv.out_c.is_multiple_of(BLOCK);
-    conv.kernel == [3, 3] && conv.stride == [stride; 2] && conv.groups == 1 && whole
+    let dense = conv.kernel == [3, 3] && conv.stride == [stride; 2] && conv.groups == 1;
+    dense && whole && (tiles(conv, 4) >= FEW_TILES) == (m == 4)
 }
+
+/// Declares the kernel `$static` of an instruction set: of `$kernel`'s, for a stride, in tiles of `$m` x `$m` outputs.
+macro_rules! winograd_kernel {
+    ($static:ident, $kernel:ident, $isa:ident, $name:literal, $stride:literal, $m:literal) => {
+        pub(crate) static $static: $crate::conv::F32Kernel = $crate::conv::F32Kernel {
+            info: $crate::conv::KernelInfo {
+                name: $name,
+                op: $crate::conv::KernelOp::ConvF32,
+                isa: $crate::Isa::$isa,
+                mr: <$kernel as WinogradF32Kernel>::MR,
+                nr: 16,
+                kr: 1,
+                serves: concat!(
+                    "dense 3x3 convolutions of stride ",
+                    $stride,
+                    ", channels in multiples of 16, in tiles of ",
+                    $m,
+                    "x",
+                    $m,
+                    " outputs (4: maps above 8x8; 2: others)"
+                ),
+                accepts: |conv| is_winograd(conv, $stride, $m),
+            },
+            pack: |conv, weights, bias, activation| {
+                Box::new(WinogradF32::<$kernel>::new(conv, [$m, $m], weights, bias, activation))
+            },
+        };
+    };
+}
+pub(crate) use winograd_kernel;
 
 impl<K: WinogradF32Kernel> WinogradF32<K> {
     /// In tiles of up to `m` outputs along each axis, 4 at most, for a shape that [`is_winograd`] accepts.

@@ -49,7 +49,7 @@ impl Chunk {
 }
 
 /// Tiles of `m` x `m` outputs of a map.
-pub(crate) fn tiles(conv: &Conv2d, m: usize) -> usize {
+pub(super) fn tiles(conv: &Conv2d, m: usize) -> usize {
     conv.out_h().div_ceil(m) * conv.out_w().div_ceil(m)
 }
 
