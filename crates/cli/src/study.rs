@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use quantlens::{DecodeOptions, Geometry};
+use quantlens_data::scenes::SceneRange;
 use quantlens_data::{Class, Dataset, OpenOptions, Sample};
 use quantlens_study::statistics::Bootstrap;
 use quantlens_study::{
-    CurveOptions, CurveReport, Error, FIGURES, PairSpec, REPORT, Records, ReportOptions, ScanReport, Shard,
+    CurveOptions, CurveReport, Error, FIGURES, PairSpec, Progress, REPORT, Records, ReportOptions, ScanReport, Shard,
     StudyConfig, Summary, SummaryOptions, TableFormat, TimingOptions, render, run_curves, run_mean_activations,
     run_methods, run_report, run_scan, run_timing, summarize,
 };
@@ -21,8 +22,8 @@ use crate::{models, output};
 
 /// Runs the subcommand.
 pub fn run(args: &StudyArgs) -> Result<()> {
-    let mut config = configure(args)?;
     let stages = Stages::default();
+    let mut config = configure(args, &stages)?;
     stages::catch_interrupts();
     tell(args, &run_scan(&config, &stages)?);
     if config.shard == Shard::ALL && !args.no_timing {
@@ -147,7 +148,17 @@ impl From<TablesName> for TableFormat {
     }
 }
 
-fn configure(args: &StudyArgs) -> Result<StudyConfig> {
+/// Opens the images. Labels of tens of thousands of rendered scenes are a stage of their own.
+fn open_dataset(path: &Path, options: &OpenOptions, stages: &Stages) -> Result<Dataset> {
+    if let Some(Ok(range)) = path.to_str().map(str::parse::<SceneRange>) {
+        stages.start("labels", range.numbers.end - range.numbers.start, 0);
+    }
+    let dataset = Dataset::open_with_progress(path, options, &|labels| stages.advance(labels));
+    stages.finish();
+    Ok(dataset?)
+}
+
+fn configure(args: &StudyArgs, stages: &Stages) -> Result<StudyConfig> {
     let decoder = args::decoder(args.decoder, "study")?;
     output::check_folder(&args.out)?;
     let embedded: Vec<String> = if args.pair.is_empty() { embedded_pairs()? } else { Vec::new() };
@@ -159,7 +170,7 @@ fn configure(args: &StudyArgs) -> Result<StudyConfig> {
         boxes: args.boxes.clone(),
         skip_missing: args.skip_missing,
     };
-    let dataset = Dataset::open(&args.data, &options)?;
+    let dataset = open_dataset(&args.data, &options, stages)?;
     let pairs = named.iter().map(|names| open_pair(names, args.network.as_deref())).collect::<Result<Vec<_>>>()?;
     output::hint(&dataset.description);
     let samples = &dataset.samples[..dataset.samples.len().min(args.limit.unwrap_or(usize::MAX))];

@@ -239,6 +239,9 @@ struct Found {
     missing: usize,
 }
 
+/// Every how many labels of rendered scenes progress is told.
+const TOLD: u64 = 64;
+
 impl Dataset {
     /// Lists a data set's images; no image is opened. A path that is the name of a [`SceneRange`], such as `scenes:study:0..1000`, means
     /// rendered scenes, which are drawn when they are read.
@@ -247,9 +250,22 @@ impl Dataset {
     /// A path that does not exist, a folder without images, labels without a choice of what they are, a line or number that is
     /// wrong (with its line number), an image without a label, an id that occurs twice.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
+        Self::open_with_progress(path, options, &|_| {})
+    }
+
+    /// [`Dataset::open`]. Labels of rendered scenes, of which each is drawn for its box, take a while: `labelled` is told of every few more, from several
+    /// threads.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_with_progress(
+        path: impl AsRef<Path>,
+        options: &OpenOptions,
+        labelled: &(dyn Fn(u64) + Sync),
+    ) -> Result<Self, Error> {
         let path = path.as_ref();
         if let Some(name) = path.to_str().filter(|p| p.starts_with(SceneRange::PREFIX)) {
-            return Self::of_scenes(path, name, options);
+            return Self::of_scenes(path, name, options, labelled);
         }
         std::fs::metadata(path).map_err(Error::io(path))?;
         let format = match options.format {
@@ -271,7 +287,12 @@ impl Dataset {
     }
 
     /// Rendered scenes, in order of their numbers.
-    fn of_scenes(path: &Path, name: &str, options: &OpenOptions) -> Result<Self, Error> {
+    fn of_scenes(
+        path: &Path,
+        name: &str,
+        options: &OpenOptions,
+        labelled: &(dyn Fn(u64) + Sync),
+    ) -> Result<Self, Error> {
         if *options != OpenOptions::default() {
             let message =
                 "rendered scenes have classes and boxes of their own: no format, labels or boxes go with them";
@@ -285,6 +306,9 @@ impl Dataset {
             let class = Class { index: Some(label.class), wnid: None, name: names[label.class].clone() };
             let path = PathBuf::from(&id);
             let scene = Some((range.split, number));
+            if number % TOLD == TOLD - 1 {
+                labelled(TOLD);
+            }
             Sample { scene, class: Some(class), boxes: vec![label.bbox], ..Sample::new(id, path) }
         };
         // A label is what is left of a drawing: 0.4 ms.
