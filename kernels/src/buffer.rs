@@ -29,6 +29,18 @@ pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + 'static {
         None
     }
 
+    /// The slice, where elements are f32.
+    fn floats(values: &[Self]) -> Option<&[f32]> {
+        let _ = values;
+        None
+    }
+
+    /// The slice, where elements are f32.
+    fn floats_mut(values: &mut [Self]) -> Option<&mut [f32]> {
+        let _ = values;
+        None
+    }
+
     /// The slice, where elements are u8.
     fn bytes_mut(values: &mut [Self]) -> Option<&mut [u8]> {
         let _ = values;
@@ -52,7 +64,15 @@ impl Element for u8 {
 impl Element for i8 {}
 impl Element for i16 {}
 impl Element for i32 {}
-impl Element for f32 {}
+impl Element for f32 {
+    fn floats(values: &[Self]) -> Option<&[f32]> {
+        Some(values)
+    }
+
+    fn floats_mut(values: &mut [Self]) -> Option<&mut [f32]> {
+        Some(values)
+    }
+}
 
 /// A slice on the heap, aligned to 64 bytes and zeroed when made. Its length is fixed.
 ///

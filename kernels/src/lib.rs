@@ -19,6 +19,7 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod buffer;
+mod chain;
 pub mod conv;
 mod eigen;
 mod elementwise;
@@ -45,9 +46,10 @@ mod vectorize;
 mod x86;
 
 pub use buffer::{AlignedBuf, Element};
+pub use chain::{Chain, Link, MAX_LINKS};
 pub use conv::{
-    Activation, Conv2d, ConvF32, ConvF32Parts, ConvU8, ExpandDepthwiseF32, KernelInfo, KernelOp, LinearF32, LinearU8,
-    kernels,
+    Activation, ChannelView, Conv2d, ConvF32, ConvF32Parts, ConvU8, ExpandDepthwiseF32, KernelInfo, KernelOp,
+    LinearF32, LinearU8, kernels,
 };
 pub use eigen::TopEigen;
 pub use elementwise::{AddU8, MulU8};
@@ -56,7 +58,7 @@ pub use gram::Gram;
 pub use isa::Isa;
 pub use lut::{Lut, apply_lut, lut_hardsigmoid, lut_hardswish, lut_relu, lut_requantize};
 pub use mean::{global_avg_pool_u8, mean_u8};
-pub use ops::Ops;
+pub use ops::{Frame, Ops};
 pub use peak::Peak;
 pub use picture::{PictureResize, PictureTaps};
 pub use pool::Pool2d;

@@ -2,7 +2,7 @@
 //! of threads against the scalar versions, bit for bit.
 
 use quantlens_kernels as kernels;
-use quantlens_kernels::{AddU8, Isa, Lut, MulU8, Numerics, Ops, Pool2d, QParams, Team};
+use quantlens_kernels::{AddU8, ChannelView, Frame, Isa, Lut, MulU8, Numerics, Ops, Pool2d, QParams, Team};
 
 /// A small generator (splitmix64), so that a failure can be repeated.
 struct Random(u64);
@@ -73,6 +73,11 @@ static TEAMS: std::sync::OnceLock<[Team; 3]> = std::sync::OnceLock::new();
 /// NaNs are equal, whatever their bits: which operand's a sum of two hands on, Rust leaves open.
 fn float(x: f32) -> u32 {
     if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }
+}
+
+/// As [`float`], but zeros of both signs are one: which of them is the larger is not said.
+fn number(x: f32) -> u32 {
+    float(x + 0.0)
 }
 
 fn byte(x: u8) -> u32 {
@@ -194,10 +199,12 @@ fn planes_to_pixels() {
     let mut random = Random(5);
     for channels in [1, 2, 3, 4] {
         for pixels in [0, 1, 15, 31, 32, 33, 63, 64, 65, 100, 20_011] {
+            for padding in [[0, 0], [1, 2]] {
+                frames(&mut random, Frame { height: 1, width: pixels, channels, padding });
+            }
             let (x, q) = (random.floats(channels * pixels), random.quant());
             let at = |index: usize| x[index % channels * pixels + index / channels];
             let expected: Vec<f32> = (0..x.len()).map(at).collect();
-            check("interleave", &expected, float, |ops, out, team| ops.interleave(&x, channels, out, team));
             let mut bytes = vec![0; x.len()];
             kernels::quantize_u8(&expected, q, &mut bytes);
             check("quantize planes", &bytes, byte, |ops, out, team| {
@@ -205,6 +212,29 @@ fn planes_to_pixels() {
             });
         }
     }
+    for (height, width) in [(2, 3), (9, 16), (33, 50), (224, 224)] {
+        frames(&mut random, Frame { height, width, channels: 3, padding: [1, 1] });
+        frames(&mut random, Frame { height, width, channels: 3, padding: [0, 3] });
+    }
+}
+
+/// Planes and pixels in a frame.
+fn frames(random: &mut Random, frame: Frame) {
+    let Frame { height, width, channels, padding: [rows, columns] } = frame;
+    let (x, fill) = (random.floats(frame.map_len()), 0.25);
+    // The pixels with their frame, of planes or of pixels.
+    let framed = |at: &dyn Fn(usize, usize) -> f32| -> Vec<f32> {
+        let positions = (0..height + 2 * rows).flat_map(|y| (0..width + 2 * columns).map(move |x| (y, x)));
+        let value = |y: usize, x: usize, c: usize| match (y.checked_sub(rows), x.checked_sub(columns)) {
+            (Some(y), Some(x)) if y < height && x < width => at(y * width + x, c),
+            _ => fill,
+        };
+        positions.flat_map(|(y, x)| (0..channels).map(move |c| (y, x, c))).map(|(y, x, c)| value(y, x, c)).collect()
+    };
+    let of_planes = framed(&|pixel, c| x[c * height * width + pixel]);
+    let of_pixels = framed(&|pixel, c| x[pixel * channels + c]);
+    check("interleave", &of_planes, float, |ops, out, team| ops.interleave(&x, &frame, fill, out, team));
+    check("frame", &of_pixels, float, |ops, out, team| ops.frame(&x, &frame, fill, out, team));
 }
 
 #[test]
@@ -256,7 +286,7 @@ fn maxima_of_windows() {
                 let x = random.floats(pool.in_len());
                 let mut expected = vec![0.0; pool.out_len()];
                 kernels::max_pool_f32(&pool, &x, &mut expected);
-                check("f32 max", &expected, float, |ops, out, team| ops.max_pool_f32(&pool, &x, out, team));
+                check("f32 max", &expected, number, |ops, out, team| ops.max_pool_f32(&pool, &x, out, team));
             }
         }
     }
@@ -301,6 +331,17 @@ fn moves_of_channels() {
             let (pair, mut both) = ([(&*x, None), (&*expected, None)], vec![0.0; 2 * x.len()]);
             kernels::concat_shuffle(pair, each, &mut both);
             check("f32 concat and shuffle", &both, float, |ops, out, team| ops.concat_shuffle(pair, each, out, team));
+            for view in
+                [ChannelView { pixel_len: each, first: 0 }, ChannelView { pixel_len: 2 * each + 1, first: each }]
+            {
+                let wide = random.floats(pair[0].0.len() / each * view.pixel_len);
+                let mut narrow = vec![0.0; pair[0].0.len()];
+                kernels::slice_channels(&wide, view.pixel_len, view.first, each, &mut narrow);
+                kernels::concat_shuffle([(&narrow, None), pair[1]], each, &mut both);
+                check("f32 concat and shuffle of a view", &both, float, |ops, out, team| {
+                    ops.concat_shuffle_view((&wide, view), pair[1].0, each, out, team);
+                });
+            }
             let inputs = [(&*x, each, None), (&*x, each, None)];
             let mut expected = vec![0.0; 2 * x.len()];
             kernels::concat_channels(&inputs, &mut expected, pixels);

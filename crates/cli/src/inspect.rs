@@ -106,9 +106,14 @@ fn inspect(args: &InspectArgs, model: &Model) -> Inspection {
         classes: network.class_count,
         cam_layer: network.cam_layer.clone(),
         metadata: metadata(model),
-        steps: plan.steps().iter().map(|info| step(model, info)).collect(),
+        steps: plan.steps().iter().flat_map(|info| listed(args, info)).map(|info| step(model, info)).collect(),
         run_us: None,
     }
+}
+
+/// The steps to list: a chain's layers one by one where nobody asks how long they take, which is only known of all together.
+fn listed<'i>(args: &InspectArgs, info: &'i StepInfo) -> &'i [StepInfo] {
+    if info.links.is_empty() || args.profile.is_some() { std::slice::from_ref(info) } else { &info.links }
 }
 
 /// What the file says of itself, but for the list of classes, which is long.

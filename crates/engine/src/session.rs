@@ -195,16 +195,16 @@ impl Session {
         let order = check_shape(plan, id, tensor)?;
         check_type(plan, id, tensor)?;
         let Some(place) = plan.arena.places[id.index()] else { return Ok(()) };
-        let channels = plan.shape(id)[2];
+        let (frame, ops, team) = (plan.frame(id), plan.ops, &self.team);
         match tensor.data() {
             Data::U8(values) if order == Order::ChannelsFirst => {
-                plan.ops.interleave(values, channels, self.buffers.u8_mut(place), &self.team);
+                ops.interleave(values, &frame, 0, self.buffers.u8_mut(place), team);
             }
-            Data::U8(values) => self.buffers.u8_mut(place).copy_from_slice(values),
+            Data::U8(values) => ops.frame(values, &frame, 0, self.buffers.u8_mut(place), team),
             Data::F32(values) if order == Order::ChannelsFirst => {
-                plan.ops.interleave(values, channels, self.buffers.f32_mut(place), &self.team);
+                ops.interleave(values, &frame, 0.0, self.buffers.f32_mut(place), team);
             }
-            Data::F32(values) => self.buffers.f32_mut(place).copy_from_slice(values),
+            Data::F32(values) => ops.frame(values, &frame, 0.0, self.buffers.f32_mut(place), team),
             // check_type lets no other through.
             _ => {}
         }

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{image, small_net};
-use quantlens_engine::{Conv, ConvWeights, Error, Graph, GraphBuilder, Isa, Numerics, Op, Plan, QParams, Session};
+use quantlens_engine::{
+    Conv, ConvWeights, Error, Graph, GraphBuilder, Isa, Numerics, Op, Plan, PlanBuilder, Pool, QParams, Session,
+};
 use quantlens_tensor::{Layout, Quant, Tensor};
 
 /// All networks of these tests.
@@ -121,6 +123,110 @@ fn expand_and_depthwise_in_one_step_change_no_bit() {
         let step = &fused.steps()[0];
         assert_eq!((step.macs, step.parameters), (20 * (61 * 30 * 3 + 31 * 15 * 25), 20 * (3 + 1 + 25 + 1)));
         assert_eq!((step.in_shape, step.out_shape), ([61, 30, 3], [31, 15, 20]));
+    }
+}
+
+/// A stem with relu6, 3x3 depthwise with relu, pointwise, maxima, 5x5 of stride 2 and mean: names `stem.0`, `stem.1`, `depthwise.0`,
+/// `depthwise.1`, `project`, `maxpool`, `last`, `mean`.
+fn chain_net() -> Graph {
+    let mut builder = GraphBuilder::new("chain", None);
+    let conv = |[in_channels, out_channels, groups]: [usize; 3], size: usize, stride| {
+        let floats = |len: usize, scale: f32| (0..len).map(|i| (i as f32 * scale).sin()).collect::<Vec<_>>().into();
+        let weight = floats(out_channels * in_channels / groups * size * size, 0.9);
+        let weights = ConvWeights::F32 { weight, bias: floats(out_channels, 0.3) };
+        let (kernel, stride, padding) = ([size; 2], [stride; 2], [size / 2; 2]);
+        Op::Conv(Conv { in_channels, out_channels, kernel, stride, padding, groups, relu: false, weights })
+    };
+    let x = builder.push(conv([3, 20, 1], 3, 2), &[builder.input()], "stem.0", None);
+    let x = builder.push(Op::Relu6, &[x], "stem.1", None);
+    let x = builder.push(conv([20, 20, 20], 3, 1), &[x], "depthwise.0", None);
+    let x = builder.push(Op::Relu, &[x], "depthwise.1", None);
+    let x = builder.push(conv([20, 16, 1], 1, 1), &[x], "project", None);
+    let pool = Pool { kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
+    let x = builder.push(Op::MaxPool(pool), &[x], "maxpool", None);
+    let x = builder.push(conv([16, 4, 1], 5, 2), &[x], "last", None);
+    let output = builder.push(Op::Mean, &[x], "mean", None);
+    builder.finish(output)
+}
+
+#[test]
+fn chains_of_several_threads_change_no_bit() {
+    let (graph, input) = (chain_net(), image(1, 90, 75));
+    let builder = || Plan::builder(&graph).input_size(90, 75);
+    let plain = run(&builder().fuse(false).tap_all().build().unwrap(), &input);
+    for threads in [1, 2, 3, 64] {
+        let found = run(&builder().threads(threads).tap("last").build().unwrap(), &input);
+        assert_eq!(found.tap("last").unwrap(), plain.tap("last").unwrap(), "{threads}");
+        assert_eq!(bits(found.logits()), bits(plain.logits()), "{threads}");
+    }
+    let ops = |builder: PlanBuilder<'_>| {
+        builder.build().unwrap().steps().iter().map(|s| format!("{} {}", s.name, s.op)).collect::<Vec<_>>()
+    };
+    let alone =
+        ["stem.1 conv_relu6", "depthwise.1 conv_relu", "project conv", "maxpool max_pool", "last conv", "mean mean"];
+    assert_eq!(ops(builder()), alone, "small enough for one thread");
+    assert_eq!(ops(builder().threads(2).isa(Isa::Scalar)), alone, "no kernel makes rows");
+    assert_eq!(ops(builder().threads(2).fuse(false)).len(), 8);
+    if Isa::best() != Isa::Scalar {
+        assert_eq!(ops(builder().threads(2)), ["last chain", "mean mean"]);
+        let tapped = ["project chain", "last chain", "mean mean"];
+        assert_eq!(ops(builder().threads(2).tap("project")), tapped);
+        assert_eq!(ops(builder().threads(2).entry("project")), tapped);
+        let plan = builder().threads(2).build().unwrap();
+        let step = &plan.steps()[0];
+        let macs = 45 * 38 * (20 * 27 + 20 * 9 + 20 * 16) + 23 * 19 * 16 * 4 * 25;
+        assert_eq!((step.macs, step.inputs.len(), step.kernel.matches(" > ").count()), (macs, 1, 4));
+        assert_eq!((step.in_shape, step.out_shape), ([90, 75, 3], [23, 19, 4]));
+    }
+}
+
+/// A slice of the image's channels, pointwise and depthwise, joined to another slice and shuffled: the f32 steps that read channels where
+/// they are.
+fn view_net() -> Graph {
+    let mut builder = GraphBuilder::new("view", None);
+    let conv = |groups: usize, size: usize| {
+        let floats = |len: usize| (0..len).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<_>>().into();
+        let weights = ConvWeights::F32 { weight: floats(4 / groups * size * size), bias: floats(2) };
+        let (kernel, stride, padding) = ([size; 2], [1, 1], [size / 2; 2]);
+        Op::Conv(Conv { in_channels: 2, out_channels: 2, kernel, stride, padding, groups, relu: false, weights })
+    };
+    let x = builder.input();
+    let kept = builder.push(Op::SliceChannels { start: 0, len: 2 }, &[x], "kept", None);
+    let branch = builder.push(Op::SliceChannels { start: 1, len: 2 }, &[x], "branch", None);
+    let branch = builder.push(conv(1, 1), &[branch], "pointwise", None);
+    let branch = builder.push(conv(2, 3), &[branch], "depthwise", None);
+    let x = builder.push(Op::Concat, &[kept, branch], "cat", None);
+    let x = builder.push(Op::ChannelShuffle { groups: 2 }, &[x], "unit", None);
+    let output = builder.push(Op::Mean, &[x], "mean", None);
+    builder.finish(output)
+}
+
+#[test]
+fn slices_that_are_read_where_they_are_change_no_bit() {
+    let (graph, input) = (view_net(), image(1, 19, 23));
+    let builder = || Plan::builder(&graph).input_size(19, 23);
+    let plain = run(&builder().fuse(false).tap_all().build().unwrap(), &input);
+    for threads in [1, 2, 3] {
+        let plan = builder().threads(threads).tap("unit").build().unwrap();
+        assert_eq!(run(&plan, &input).tap("unit").unwrap(), plain.tap("unit").unwrap(), "{threads}");
+    }
+    let names = |builder: PlanBuilder<'_>| {
+        builder.build().unwrap().steps().iter().map(|s| (s.name.clone(), s.inputs.join(" "))).collect::<Vec<_>>()
+    };
+    let named = |all: &[(&str, &str)]| all.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect::<Vec<_>>();
+    let scalar = named(&[
+        ("branch", "input"),
+        ("pointwise", "branch"),
+        ("depthwise", "pointwise"),
+        ("unit", "input depthwise"),
+        ("mean", "unit"),
+    ]);
+    assert_eq!(names(builder().isa(Isa::Scalar)), scalar, "no kernel for both convolutions");
+    if Isa::best() != Isa::Scalar {
+        let views = [("depthwise", "input"), ("unit", "input depthwise"), ("mean", "unit")];
+        assert_eq!(names(builder()), named(&views));
+        let tapped = [("kept", "input"), ("depthwise", "input"), ("unit", "kept depthwise"), ("mean", "unit")];
+        assert_eq!(names(builder().tap("kept")), named(&tapped));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 
 use crate::Isa;
-use crate::conv::vector::{DepthwiseU8, DepthwiseU8Kernel, Tile};
+use crate::conv::vector::{Band, DepthwiseU8, DepthwiseU8Kernel, Tile};
 use crate::conv::{Conv2d, KernelInfo, KernelOp, U8Kernel};
 use crate::shared::SharedMut;
 
@@ -34,9 +34,9 @@ impl DepthwiseU8Kernel for Neon {
     }
 
     #[target_feature(enable = "neon")]
-    unsafe fn task(this: &DepthwiseU8<Self>, band: usize, input: &[u8], rows: &SharedMut<i16>, out: &SharedMut<u8>) {
+    unsafe fn band(this: &DepthwiseU8<Self>, band: Band, input: &[u8], rows: &mut [i16], out: &SharedMut<u8>) {
         // SAFETY: the caller's promise.
-        unsafe { this.task_body(band, input, rows, out) }
+        unsafe { this.band_body(band, input, rows, out) }
     }
 
     #[target_feature(enable = "neon")]

@@ -4,14 +4,14 @@
 use super::lanes::NeonLanes;
 use crate::Isa;
 use crate::conv::ExpandKernel;
-use crate::conv::vector::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, Items, is_expand};
+use crate::conv::vector::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, Items, is_expand, layout};
 use crate::shared::SharedMut;
 
 pub(crate) static EXPAND_F32: ExpandKernel = ExpandKernel {
     name: "f32-expand-depthwise-6x8-neon",
     isa: Isa::Neon,
     accepts: is_expand,
-    pack: |expand, depthwise| Box::new(ExpandF32::<Neon>::new(expand, depthwise)),
+    pack: |view, expand, depthwise| Box::new(ExpandF32::<Neon>::new(view, expand, depthwise)),
 };
 
 struct Neon;
@@ -36,6 +36,6 @@ impl ExpandF32Kernel for Neon {
     #[inline(never)]
     unsafe fn depthwise<const P: usize, const SIZE: usize, const STRIDE: usize>(strip: &mut DepthwiseStrip) {
         // SAFETY: the caller's promise.
-        unsafe { strip.run::<NeonLanes, P, SIZE, STRIDE>() }
+        unsafe { strip.run::<NeonLanes, P, SIZE, STRIDE, { layout::WHOLE }>() }
     }
 }

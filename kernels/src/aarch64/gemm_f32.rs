@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 
 use super::epilogue::{activate, load_f32, store_f32};
 use crate::Isa;
-use crate::conv::vector::{GemmF32, GemmF32Kernel, Panel, Tile, by_pixels};
+use crate::conv::vector::{Band, GemmF32, GemmF32Kernel, Panel, Part, Tile, by_pixels};
 use crate::conv::{F32Kernel, KernelInfo, KernelOp};
 use crate::shared::SharedMut;
 
@@ -33,14 +33,14 @@ impl GemmF32Kernel for Neon {
     const NR: usize = NR;
 
     #[target_feature(enable = "neon")]
-    unsafe fn task(gemm: &GemmF32<Self>, task: usize, input: &[f32], rows: &SharedMut<f32>, out: &SharedMut<f32>) {
+    unsafe fn part(gemm: &GemmF32<Self>, part: &Part, input: &[f32], rows: &mut [f32], out: &SharedMut<f32>) {
         // SAFETY: the caller's promise.
-        unsafe { gemm.task_body(task, input, rows, out) }
+        unsafe { gemm.part_body(part, input, rows, out) }
     }
 
     #[target_feature(enable = "neon")]
     #[inline]
-    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: usize, panel: &Panel, out: &SharedMut<f32>) {
+    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: Band, panel: &Panel, out: &SharedMut<f32>) {
         for tile in gemm.tiles(band) {
             by_pixels!(outputs(gemm, rows, &tile, panel, out), [1 2 3 4 5 6 7 8], 2 or 1)
         }

@@ -7,7 +7,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use crate::Isa;
-use crate::conv::vector::{GemmU8, GemmU8Kernel, Panel, Tile, by_pixels};
+use crate::conv::vector::{Band, GemmU8, GemmU8Kernel, Panel, Part, Tile, by_pixels};
 use crate::conv::{KernelInfo, KernelOp, U8Kernel};
 use crate::shared::SharedMut;
 
@@ -41,14 +41,14 @@ impl GemmU8Kernel for NeonI8mm {
     const BAND_BYTES: usize = 64 << 10;
 
     #[target_feature(enable = "neon,dotprod,i8mm")]
-    unsafe fn task(gemm: &GemmU8<Self>, task: usize, input: &[u8], rows: &SharedMut<i8>, out: &SharedMut<u8>) {
+    unsafe fn part(gemm: &GemmU8<Self>, part: &Part, input: &[u8], rows: &mut [i8], out: &SharedMut<u8>) {
         // SAFETY: the caller's promise.
-        unsafe { gemm.task_body(task, input, rows, out) }
+        unsafe { gemm.part_body(part, input, rows, out) }
     }
 
     #[target_feature(enable = "neon,dotprod,i8mm")]
     #[inline]
-    unsafe fn panel(gemm: &GemmU8<Self>, rows: &[i8], band: usize, panel: &Panel, out: &SharedMut<u8>) {
+    unsafe fn panel(gemm: &GemmU8<Self>, rows: &[i8], band: Band, panel: &Panel, out: &SharedMut<u8>) {
         for tile in gemm.tiles(band) {
             by_pixels!(outputs(gemm, rows, &tile, panel, out), [1 2 3 4 5 6], 4 or 2)
         }

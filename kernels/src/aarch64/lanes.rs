@@ -29,6 +29,17 @@ impl LanesF32 for NeonLanes {
 
     #[target_feature(enable = "neon")]
     #[inline]
+    unsafe fn load_first(pointer: *const f32, count: usize) -> float32x4_t {
+        let mut all = [0.0; 4];
+        // SAFETY: the caller's promise: so many elements, of which the array holds up to four; and it has four.
+        unsafe {
+            std::ptr::copy_nonoverlapping(pointer, all.as_mut_ptr(), count.min(4));
+            vld1q_f32(all.as_ptr())
+        }
+    }
+
+    #[target_feature(enable = "neon")]
+    #[inline]
     unsafe fn store(pointer: *mut f32, x: float32x4_t) {
         // SAFETY: the caller's promise.
         unsafe { vst1q_f32(pointer, x) }

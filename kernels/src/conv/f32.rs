@@ -1,7 +1,7 @@
 //! f32 convolutions and linear layers.
 
 use super::registry::find_f32;
-use super::{Activation, Conv2d, KernelInfo};
+use super::{Activation, Conv2d, KernelInfo, RowKernel};
 use crate::error::check_len;
 use crate::{Error, Isa, Team};
 
@@ -25,6 +25,11 @@ pub(crate) trait PackedF32: Send + Sync {
 
     /// Convolves. Slices have the geometry's lengths, the scratch at least `scratch_len`.
     fn run(&self, input: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team);
+
+    /// The kernel that makes rows by themselves, where this one can.
+    fn row_kernel(&self) -> Option<&dyn RowKernel<f32>> {
+        None
+    }
 }
 
 /// An f32 convolution with its weights packed for the kernel that serves it.
@@ -76,6 +81,16 @@ impl ConvF32 {
     /// Elements of scratch that a run needs.
     pub fn scratch_len(&self) -> usize {
         self.packed.scratch_len()
+    }
+
+    /// Whether its kernel makes rows by themselves, as links of a [`Chain`](crate::Chain) must.
+    pub fn makes_rows(&self) -> bool {
+        self.row_kernel().is_some()
+    }
+
+    /// The kernel that makes rows by themselves, where this one can.
+    pub(crate) fn row_kernel(&self) -> Option<&dyn RowKernel<f32>> {
+        self.packed.row_kernel()
     }
 
     /// Convolves `input` (NHWC, one image) into `output`. The scratch may hold anything and is left as garbage.

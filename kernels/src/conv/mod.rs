@@ -9,17 +9,19 @@ mod expand;
 mod f32;
 mod geometry;
 mod registry;
+mod rows;
 mod u8;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod vector;
 
 pub(crate) use self::expand::ExpandKernel;
-pub use self::expand::{ConvF32Parts, ExpandDepthwiseF32};
+pub use self::expand::{ChannelView, ConvF32Parts, ExpandDepthwiseF32};
 pub use self::f32::{ConvF32, LinearF32};
 pub(crate) use self::f32::{F32Kernel, PackedF32};
 pub use self::geometry::Conv2d;
 pub(crate) use self::geometry::{MAX_ELEMENTS, MAX_NUMBER};
 pub use self::registry::{KernelInfo, KernelOp, kernels};
+pub(crate) use self::rows::{InputRows, RowKernel};
 pub use self::u8::{ConvU8, LinearU8};
 pub(crate) use self::u8::{PackedU8, U8Kernel};
 

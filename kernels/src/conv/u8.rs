@@ -1,7 +1,7 @@
 //! int8 convolutions and linear layers.
 
 use super::registry::find_u8;
-use super::{Conv2d, KernelInfo};
+use super::{Conv2d, KernelInfo, RowKernel};
 use crate::error::check_len;
 use crate::{Error, Isa, Requantize, Team};
 
@@ -30,6 +30,11 @@ pub(crate) trait PackedU8: Send + Sync {
 
     /// Convolves. Slices have the geometry's lengths, the scratch at least `scratch_bytes`.
     fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team);
+
+    /// The kernel that makes rows by themselves, where this one can.
+    fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
+        None
+    }
 }
 
 /// An int8 convolution with its weights packed for the kernel that serves it.
@@ -89,6 +94,16 @@ impl ConvU8 {
     /// Bytes of scratch that a run needs.
     pub fn scratch_bytes(&self) -> usize {
         self.packed.scratch_bytes()
+    }
+
+    /// Whether its kernel makes rows by themselves, as links of a [`Chain`](crate::Chain) must.
+    pub fn makes_rows(&self) -> bool {
+        self.row_kernel().is_some()
+    }
+
+    /// The kernel that makes rows by themselves, where this one can.
+    pub(crate) fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
+        self.packed.row_kernel()
     }
 
     /// Convolves `input` (NHWC, one image) into `output`. The scratch may hold anything and is left as garbage.

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::conv::InputRows;
 use crate::mean::average_multiplier;
 use crate::quant::Rounding;
 use crate::{Element, Lut, Numerics, Pool2d, QParams};
@@ -71,7 +72,13 @@ fn sums_block<T: Element, S: Copy + Default, const N: usize>(
 }
 
 /// Maxima of the windows of the output's rows from `row` on.
-pub(super) fn max_pool_rows<T: Element + PartialOrd>(pool: &Pool2d, x: &[T], least: T, row: usize, out: &mut [T]) {
+pub(super) fn max_pool_rows<T: Element + PartialOrd>(
+    pool: &Pool2d,
+    x: InputRows<T>,
+    least: T,
+    row: usize,
+    out: &mut [T],
+) {
     for (index, out) in out.chunks_exact_mut(pool.channels).enumerate() {
         max_pool_pixel(pool, x, least, row + index / pool.out_w(), index % pool.out_w(), out);
     }
@@ -79,8 +86,15 @@ pub(super) fn max_pool_rows<T: Element + PartialOrd>(pool: &Pool2d, x: &[T], lea
 
 /// Maxima of the window at one output pixel.
 #[inline(always)]
-fn max_pool_pixel<T: Element + PartialOrd>(pool: &Pool2d, x: &[T], least: T, row: usize, column: usize, out: &mut [T]) {
-    let (rows, columns) = (pool.window(0, row), pool.window(1, column));
+fn max_pool_pixel<T: Element + PartialOrd>(
+    pool: &Pool2d,
+    x: InputRows<T>,
+    least: T,
+    row: usize,
+    column: usize,
+    out: &mut [T],
+) {
+    let (x, rows, columns) = (x.values, x.window(pool, row), pool.window(1, column));
     let mut done = 0;
     while out.len() - done >= 32 {
         max_block::<T, 32>(pool, x, least, &rows, &columns, done, &mut out[done..]);
@@ -154,7 +168,7 @@ pub(super) fn concat_shuffle<T: Element>(inputs: [(&[T], Option<&Lut>); 2], chan
 
 /// Elements of two slices in turns.
 #[inline(always)]
-fn interleave_two<T: Element>(a: &[T], b: &[T], out: &mut [T]) {
+pub(super) fn interleave_two<T: Element>(a: &[T], b: &[T], out: &mut [T]) {
     for (pair, (&a, &b)) in out.chunks_exact_mut(2).zip(a.iter().zip(b)) {
         pair[0] = a;
         pair[1] = b;

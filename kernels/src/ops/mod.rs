@@ -1,17 +1,18 @@
 //! All ops but convolutions on the instruction set and the threads that a plan was made for.
 //!
-//! Each method equals the function or method of the same op in plain Rust bit for bit, on every instruction set and for
-//! any number of threads: tasks get parts of the output, and never of a sum.
+//! Each method equals the function or method of the same op in plain Rust bit for bit (of maxima but for the sign of a zero), on every
+//! instruction set and for any number of threads: tasks get parts of the output, and never of a sum.
 
 mod blocked;
 mod split;
 
+pub use self::frame::Frame;
 use self::split::split;
+use crate::conv::InputRows;
 use crate::lut::BLOCK;
 use crate::quant::quantize_planes_u8;
-use crate::scalar::channels::interleave_planes;
 use crate::scalar::float::{hardsigmoid, hardswish, relu, relu6};
-use crate::{AddU8, Element, Error, Isa, Lut, MulU8, Numerics, Pool2d, QParams, Team};
+use crate::{AddU8, ChannelView, Element, Error, Isa, Lut, MulU8, Numerics, Pool2d, QParams, Team};
 
 /// Which code runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,8 @@ macro_rules! x86_or {
         }
     };
 }
+
+mod frame;
 
 impl Ops {
     /// Ops of this instruction set.
@@ -130,22 +133,6 @@ impl Ops {
                 quantize_planes_u8(x, pixels, range, channels, q, out),
                 quantize_planes_u8(x, pixels, range, channels, q, out)
             );
-        });
-    }
-
-    /// Planes, one a channel, to pixels.
-    ///
-    /// # Panics
-    /// If the lengths differ or are not those of whole planes.
-    pub fn interleave<T: Element>(self, x: &[T], channels: usize, out: &mut [T], team: &Team) {
-        check_planes(x.len(), channels, out.len());
-        let pixels = x.len() / channels;
-        split(team, out, channels, size_of_val(x), |start, out| {
-            let range = start / channels..(start + out.len()) / channels;
-            self.compiled(|| match self.level {
-                Level::Scalar => interleave_planes(x, pixels, range, channels, out),
-                _ => blocked::interleave(x, pixels, range, channels, out),
-            });
         });
     }
 
@@ -237,11 +224,13 @@ impl Ops {
         if self.level == Level::Scalar {
             return crate::max_pool_u8(pool, x, out);
         }
-        let row_len = pool.out_w() * pool.channels;
-        split(team, out, row_len, x.len(), |start, out| {
-            let row = start / row_len;
-            x86_or!(self.level, max_pool_rows(pool, x, row, out), blocked::max_pool_rows(pool, x, 0, row, out));
-        });
+        let (row_len, input) = (pool.out_w() * pool.channels, InputRows { first: 0, values: x });
+        split(team, out, row_len, x.len(), |start, out| self.max_pool_rows_u8(pool, input, start / row_len, out));
+    }
+
+    /// The rows from `row` on of [`Ops::max_pool_u8`].
+    pub(crate) fn max_pool_rows_u8(self, pool: &Pool2d, x: InputRows<u8>, row: usize, out: &mut [u8]) {
+        x86_or!(self.level, max_pool_rows(pool, x, row, out), blocked::max_pool_rows(pool, x, 0, row, out));
     }
 
     /// [`crate::max_pool_f32`].
@@ -249,25 +238,29 @@ impl Ops {
     /// # Panics
     /// If a slice does not have the geometry's length.
     pub fn max_pool_f32(self, pool: &Pool2d, x: &[f32], out: &mut [f32], team: &Team) {
-        #[cfg(target_arch = "x86_64")]
-        if matches!(self.level, Level::Avx2 | Level::Avx512) {
-            assert!(x.len() == pool.in_len() && out.len() == pool.out_len(), "pooling: lengths");
-            let row_len = pool.out_w() * pool.channels;
-            return split(team, out, row_len, size_of_val(x), |start, out| {
-                for (index, out) in out.chunks_exact_mut(row_len).enumerate() {
-                    // SAFETY: `Ops::new` made this level on a CPU with AVX2.
-                    unsafe { crate::x86::ops_f32::max_pool_row_f32(pool, x, start / row_len + index, out) }
-                }
-            });
-        }
         assert!(x.len() == pool.in_len() && out.len() == pool.out_len(), "pooling: lengths");
         if self.level == Level::Scalar {
             return crate::max_pool_f32(pool, x, out);
         }
-        let row_len = pool.out_w() * pool.channels;
-        split(team, out, row_len, size_of_val(x), |start, out| {
-            blocked::max_pool_rows(pool, x, f32::NEG_INFINITY, start / row_len, out);
-        });
+        let (row_len, input) = (pool.out_w() * pool.channels, InputRows { first: 0, values: x });
+        let work = size_of_val(x);
+        split(team, out, row_len, work, |start, out| self.max_pool_rows_f32(pool, input, start / row_len, out));
+    }
+
+    /// The rows from `row` on of [`Ops::max_pool_f32`].
+    pub(crate) fn max_pool_rows_f32(self, pool: &Pool2d, x: InputRows<f32>, row: usize, out: &mut [f32]) {
+        #[cfg(target_arch = "x86_64")]
+        for (index, out) in out.chunks_exact_mut(pool.out_w() * pool.channels).enumerate() {
+            match self.level {
+                // SAFETY: `Ops::new` made this level on a CPU with AVX2 and FMA.
+                Level::Avx2 => unsafe { crate::x86::ops_f32::max_pool_row_avx2(pool, x, row + index, out) },
+                // SAFETY: `Ops::new` made this level on a CPU with AVX-512 F, BW, VL and DQ.
+                Level::Avx512 => unsafe { crate::x86::ops_f32::max_pool_row_avx512(pool, x, row + index, out) },
+                _ => blocked::max_pool_rows(pool, x, f32::NEG_INFINITY, row + index, out),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        blocked::max_pool_rows(pool, x, f32::NEG_INFINITY, row, out);
     }
 
     /// [`crate::concat_channels`].
@@ -324,12 +317,18 @@ impl Ops {
         let work = size_of_val(out);
         split(team, out, len, work, |start, out| {
             let x = &x[start / len * in_c..][..out.len() / len * in_c];
-            match T::bytes(x) {
+            match (T::bytes(x), T::floats(x)) {
                 #[cfg(target_arch = "x86_64")]
-                Some(x) if self.level == Level::Avx512 => {
+                (Some(x), _) if self.level == Level::Avx512 => {
                     let Some(out) = T::bytes_mut(out) else { return };
                     // SAFETY: `Ops::new` made this level on a CPU with AVX-512 F.
                     unsafe { crate::x86::avx512::ops::slice_rows(x, in_c, first, len, out) }
+                }
+                #[cfg(target_arch = "x86_64")]
+                (_, Some(x)) if self.level == Level::Avx512 => {
+                    let Some(out) = T::floats_mut(out) else { return };
+                    // SAFETY: `Ops::new` made this level on a CPU with AVX-512 F.
+                    unsafe { crate::x86::avx512::ops::slice_rows_f32(x, in_c, first, len, out) }
                 }
                 _ => self.compiled(|| blocked::copy_rows(x, in_c, first, out, len, 0, len)),
             }
@@ -377,6 +376,40 @@ impl Ops {
         });
     }
 
+    /// [`Ops::concat_shuffle`] of f32, the first input of which are `channels` of the pixels of `a` that a view says.
+    ///
+    /// # Panics
+    /// If the view has too few channels, the inputs are not whole pixels, or the lengths do not fit.
+    pub fn concat_shuffle_view(
+        self,
+        (a, view): (&[f32], ChannelView),
+        b: &[f32],
+        channels: usize,
+        out: &mut [f32],
+        team: &Team,
+    ) {
+        let ChannelView { pixel_len, first } = view;
+        assert!(channels > 0 && first + channels <= pixel_len, "concat and shuffle: {channels} of {view:?}");
+        assert!(b.len().is_multiple_of(channels) && out.len() == 2 * b.len(), "concat and shuffle: lengths");
+        assert_eq!(a.len(), b.len() / channels * pixel_len, "concat and shuffle: view");
+        let work = size_of_val(out);
+        split(team, out, 2 * channels, work, |start, out| {
+            let (pixel, b) = (start / (2 * channels), &b[start / 2..][..out.len() / 2]);
+            let a = &a[pixel * pixel_len..][..out.len() / (2 * channels) * pixel_len];
+            #[cfg(target_arch = "x86_64")]
+            if self.level == Level::Avx512 {
+                // SAFETY: `Ops::new` made this level on a CPU with AVX-512 F.
+                return unsafe { crate::x86::ops_f32::interleave_view_avx512((a, view), b, channels, out) };
+            }
+            self.compiled(|| {
+                let pixels = a.chunks_exact(pixel_len).zip(b.chunks_exact(channels));
+                for (out, (a, b)) in out.chunks_exact_mut(2 * channels).zip(pixels) {
+                    blocked::interleave_two(&a[first..first + channels], b, out);
+                }
+            });
+        });
+    }
+
     /// Some pixels of [`Ops::concat_shuffle`].
     #[inline(always)]
     fn concat_shuffle_part<T: Element>(self, inputs: [(&[T], Option<&Lut>); 2], channels: usize, out: &mut [T]) {
@@ -393,7 +426,15 @@ impl Ops {
                     blocked::concat_shuffle([(a, luts[0]), (b, luts[1])], channels, out)
                 );
             }
-            _ => blocked::concat_shuffle(inputs, channels, out),
+            _ => match (T::floats(a), T::floats(b), luts) {
+                #[cfg(target_arch = "x86_64")]
+                (Some(a), Some(b), [None, None]) if self.level == Level::Avx512 => {
+                    let Some(out) = T::floats_mut(out) else { return };
+                    // SAFETY: `Ops::new` made this level on a CPU with AVX-512 F.
+                    unsafe { crate::x86::ops_f32::interleave_two_avx512([a, b], out) }
+                }
+                _ => blocked::concat_shuffle(inputs, channels, out),
+            },
         }
     }
 

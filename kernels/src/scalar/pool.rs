@@ -45,7 +45,7 @@ pub fn max_pool_u8(geometry: &Pool2d, input: &[u8], output: &mut [u8]) {
     pool(geometry, input, output, 0_u8, |acc, x| if x > acc { x } else { acc }, |acc, _| acc);
 }
 
-/// Maximum of each window.
+/// Maximum of each window; where zeros of both signs are the largest, one of them.
 ///
 /// # Panics
 /// If a slice does not have the geometry's length.

@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 use super::epilogue::store_u8;
 use super::tiles::{by_shape, gemm_sums};
 use crate::Isa;
-use crate::conv::vector::{GemmU8, GemmU8Kernel, Panel, Tile, TileShape};
+use crate::conv::vector::{Band, GemmU8, GemmU8Kernel, Panel, Part, Tile, TileShape};
 use crate::conv::{KernelInfo, KernelOp, U8Kernel};
 use crate::shared::SharedMut;
 
@@ -42,14 +42,14 @@ impl GemmU8Kernel for AvxVnni {
     const BAND_BYTES: usize = 192 << 10;
 
     #[target_feature(enable = "avx2,fma,avxvnni")]
-    unsafe fn task(gemm: &GemmU8<Self>, task: usize, input: &[u8], rows: &SharedMut<u8>, out: &SharedMut<u8>) {
+    unsafe fn part(gemm: &GemmU8<Self>, part: &Part, input: &[u8], rows: &mut [u8], out: &SharedMut<u8>) {
         // SAFETY: the caller's promise.
-        unsafe { gemm.task_body(task, input, rows, out) }
+        unsafe { gemm.part_body(part, input, rows, out) }
     }
 
     #[target_feature(enable = "avx2,fma,avxvnni")]
     #[inline]
-    unsafe fn panel(gemm: &GemmU8<Self>, rows: &[u8], band: usize, panel: &Panel, out: &SharedMut<u8>) {
+    unsafe fn panel(gemm: &GemmU8<Self>, rows: &[u8], band: Band, panel: &Panel, out: &SharedMut<u8>) {
         for tile in gemm.tiles(band) {
             by_shape!(outputs(gemm, rows, &tile, panel, out), [1: 1 2 3 4 5 6 7 8 9 10, 2: 1 2 3 4 5 6])
         }

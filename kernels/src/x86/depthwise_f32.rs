@@ -1,75 +1,16 @@
-//! f32 depthwise convolution, AVX2 and FMA: 4 output pixels by 16 channels.
+//! f32 depthwise convolution, AVX2 and AVX-512: up to 8 output pixels by 8 or 16 channels.
 
-use std::arch::x86_64::*;
-
-use super::epilogue::{activate, load_f32, mask, store_f32};
+use super::lanes::{Avx2Lanes, Avx512Lanes};
 use crate::Isa;
-use crate::conv::vector::{DepthwiseF32, DepthwiseF32Kernel, Row};
-use crate::conv::{Conv2d, F32Kernel, KernelInfo, KernelOp};
+use crate::conv::vector::{DepthwiseF32, DepthwiseF32Kernel, DepthwiseStrip, depthwise_kernel};
+use crate::conv::{Conv2d, F32Kernel, InputRows, KernelInfo, KernelOp};
 
-/// Channels of a block.
-const NR: usize = DepthwiseF32::<Avx2>::NR;
-
-pub(crate) static DEPTHWISE_F32: F32Kernel = F32Kernel {
-    info: KernelInfo {
-        name: "f32-depthwise-4x16-avx2",
-        op: KernelOp::ConvF32,
-        isa: Isa::Avx2,
-        mr: DepthwiseF32::<Avx2>::MR,
-        nr: NR,
-        kr: 1,
-        serves: "depthwise convolutions with any kernel, stride and padding",
-        accepts: Conv2d::is_depthwise,
-    },
-    pack: |conv, weights, bias, activation| Box::new(DepthwiseF32::<Avx2>::new(conv, weights, bias, activation)),
-};
-
-struct Avx2;
-
-impl DepthwiseF32Kernel for Avx2 {
-    const LANES: usize = 8;
-
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn rows(this: &DepthwiseF32<Self>, first: usize, input: &[f32], out: &mut [f32]) {
-        // SAFETY: the caller's promise.
-        unsafe { this.rows_body(first, input, out) }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn tile<const MR: usize, const NV: usize, const FULL: bool>(
-        this: &DepthwiseF32<Self>,
-        row: Row,
-        x: usize,
-        columns: (usize, usize),
-        out: &mut [f32],
-    ) {
-        let conv = &this.conv;
-        let lanes: [__m256i; NV] = std::array::from_fn(|v| mask(row.channels.saturating_sub(v * 8)));
-        let bias: [__m256; NV] = std::array::from_fn(|v| load_f32(&this.bias, row.channel + v * 8));
-        let mut sums = [bias; MR];
-        for ky in row.kernel_rows.0..row.kernel_rows.1 {
-            let values = this.values(&row, ky, x, MR, columns);
-            for (tap, weights) in this.weights(&row, ky, columns).chunks_exact(NR).enumerate() {
-                let w: [__m256; NV] = std::array::from_fn(|v| load_f32(weights, v * 8));
-                for (pixel, sums) in sums.iter_mut().enumerate() {
-                    for v in 0..NV {
-                        // SAFETY: there are `row.channels` values for this tap and pixel; a full block has all of
-                        // `NV * 8`, else the mask selects those that there are, and masked lanes are not accessed.
-                        let x = unsafe {
-                            let pointer = values.as_ptr().add((tap + pixel * conv.stride[1]) * conv.in_c + v * 8);
-                            if FULL { _mm256_loadu_ps(pointer) } else { _mm256_maskload_ps(pointer, lanes[v]) }
-                        };
-                        sums[v] = _mm256_fmadd_ps(x, w[v], sums[v]);
-                    }
-                }
-            }
-        }
-        for (pixel, sums) in sums.iter().enumerate() {
-            let out = &mut out[(x + pixel) * conv.out_c + row.channel..][..row.channels];
-            for (sums, out) in sums.iter().zip(out.chunks_mut(8)) {
-                store_f32(activate(this.activation, *sums), out);
-            }
-        }
-    }
-}
+depthwise_kernel!(DEPTHWISE_F32, Avx2, Avx2, "f32-depthwise-8x8-avx2", "avx2,fma", Avx2Lanes);
+depthwise_kernel!(
+    DEPTHWISE_F32_AVX512,
+    Avx512,
+    Avx512,
+    "f32-depthwise-8x16-avx512",
+    "avx512f,avx512bw,avx512vl,avx512dq",
+    Avx512Lanes
+);

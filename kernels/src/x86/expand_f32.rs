@@ -4,21 +4,24 @@
 use super::lanes::{Avx2Lanes, Avx512Lanes};
 use crate::Isa;
 use crate::conv::ExpandKernel;
-use crate::conv::vector::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, Items, is_expand};
+use crate::conv::vector::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, Items, is_expand, layout};
 use crate::shared::SharedMut;
 
 pub(crate) static EXPAND_F32: ExpandKernel = ExpandKernel {
     name: "f32-expand-depthwise-6x16-avx2",
     isa: Isa::Avx2,
     accepts: is_expand,
-    pack: |expand, depthwise| Box::new(ExpandF32::<Avx2>::new(expand, depthwise)),
+    pack: |view, expand, depthwise| Box::new(ExpandF32::<Avx2>::new(view, expand, depthwise)),
 };
 
 pub(crate) static EXPAND_F32_AVX512: ExpandKernel = ExpandKernel {
     name: "f32-expand-depthwise-6x32-avx512",
     isa: Isa::Avx512,
-    accepts: is_expand,
-    pack: |expand, depthwise| Box::new(ExpandF32::<Avx512>::new(expand, depthwise)),
+    // Half a vector of no use is a large part of few channels: AVX2's vectors have none of 24.
+    accepts: |expand, depthwise| {
+        is_expand(expand, depthwise) && (expand.out_c >= 32 || !matches!(expand.out_c % 16, 1..=8))
+    },
+    pack: |view, expand, depthwise| Box::new(ExpandF32::<Avx512>::new(view, expand, depthwise)),
 };
 
 macro_rules! expand {
@@ -51,7 +54,7 @@ macro_rules! expand {
             #[inline(never)]
             unsafe fn depthwise<const P: usize, const SIZE: usize, const STRIDE: usize>(strip: &mut DepthwiseStrip) {
                 // SAFETY: the caller's promise.
-                unsafe { strip.run::<$lanes, P, SIZE, STRIDE>() }
+                unsafe { strip.run::<$lanes, P, SIZE, STRIDE, { layout::WHOLE }>() }
             }
         }
     };

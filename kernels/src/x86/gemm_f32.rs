@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::epilogue::{activate, load_f32, mask, store_f32};
 use crate::Isa;
-use crate::conv::vector::{GemmF32, GemmF32Kernel, Panel, Tile, TileShape, even_tiles};
+use crate::conv::vector::{Band, GemmF32, GemmF32Kernel, Panel, Part, Tile, TileShape, even_tiles};
 use crate::conv::{Activation, F32Kernel, KernelInfo, KernelOp};
 use crate::shared::SharedMut;
 
@@ -42,14 +42,14 @@ impl GemmF32Kernel for Avx2 {
         &[TileShape { blocks: 1, pixels: MR }, TileShape { blocks: LINEAR_BLOCKS, pixels: 1 }];
 
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn task(gemm: &GemmF32<Self>, task: usize, input: &[f32], rows: &SharedMut<f32>, out: &SharedMut<f32>) {
+    unsafe fn part(gemm: &GemmF32<Self>, part: &Part, input: &[f32], rows: &mut [f32], out: &SharedMut<f32>) {
         // SAFETY: the caller's promise.
-        unsafe { gemm.task_body(task, input, rows, out) }
+        unsafe { gemm.part_body(part, input, rows, out) }
     }
 
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: usize, panel: &Panel, out: &SharedMut<f32>) {
+    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: Band, panel: &Panel, out: &SharedMut<f32>) {
         if panel.blocks > 1 {
             for tile in gemm.tiles(band) {
                 // SAFETY: the caller's promise; only shapes of one pixel have several blocks.
@@ -108,17 +108,17 @@ struct Strip<'a> {
 fn strips<'a>(
     gemm: &'a GemmF32<Avx2>,
     rows: &'a [f32],
-    band: usize,
+    band: Band,
     panel: &'a Panel,
     out: &SharedMut<f32>,
 ) -> impl Iterator<Item = Strip<'a>> {
-    let (out_rows, w, out_c) = (gemm.bands.out_rows(band), gemm.bands.conv.out_w(), gemm.out_c());
-    let (first, windows) = (out_rows.start * w, &gemm.windows[..out_rows.len() * w]);
+    let ((first, pixels), out_c) = (gemm.bands.out_pixels(band), gemm.out_c());
+    let windows = &gemm.windows[..pixels];
     // The last window is the furthest: what tiles read unchecked.
     assert!(windows.last().is_none_or(|&last| last as usize + panel.input + gemm.panels.reach() <= rows.len()));
     let out = out.span(first * out_c + panel.channel, (windows.len() - 1) * out_c + panel.len);
     let (rows, mut done) = (rows[panel.input..].as_ptr(), 0);
-    even_tiles(windows.len(), gemm.pixels).map(move |(pixels, tiles)| {
+    even_tiles(windows.len(), gemm.pixels).into_iter().filter(|&(_, tiles)| tiles > 0).map(move |(pixels, tiles)| {
         let first = done;
         done += tiles * pixels;
         Strip {

@@ -10,7 +10,7 @@ use crate::conv::vector::LanesF32;
 macro_rules! lanes {
     (
         $(#[$doc:meta])* $name:ident, $features:literal, $vector:ty, $lanes:literal, $module:ident,
-        $splat:ident $load:ident $store:ident $add:ident $sub:ident $fma:ident
+        $splat:ident $load:ident $load_masked:expr, $store:ident $add:ident $sub:ident $max:ident $fma:ident
     ) => {
         $(#[$doc])*
         pub(super) struct $name;
@@ -30,6 +30,13 @@ macro_rules! lanes {
             unsafe fn load(pointer: *const f32) -> $vector {
                 // SAFETY: the caller's promise.
                 unsafe { $load(pointer) }
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn load_first(pointer: *const f32, count: usize) -> $vector {
+                // SAFETY: the caller's promise; the mask selects these lanes, and the others are not accessed.
+                unsafe { $load_masked(pointer, $module::mask(count)) }
             }
 
             #[target_feature(enable = $features)]
@@ -59,6 +66,12 @@ macro_rules! lanes {
 
             #[target_feature(enable = $features)]
             #[inline]
+            unsafe fn max(a: $vector, b: $vector) -> $vector {
+                $max(a, b)
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
             unsafe fn fma(a: $vector, b: $vector, c: $vector) -> $vector {
                 $fma(a, b, c)
             }
@@ -81,11 +94,11 @@ macro_rules! lanes {
 lanes!(
     /// AVX2 and FMA.
     Avx2Lanes, "avx2,fma", __m256, 8, narrow,
-    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_fmadd_ps
+    _mm256_set1_ps _mm256_loadu_ps |at, mask| _mm256_maskload_ps(at, mask), _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_max_ps _mm256_fmadd_ps
 );
 
 lanes!(
     /// AVX-512.
     Avx512Lanes, "avx512f,avx512bw,avx512vl,avx512dq", __m512, 16, wide,
-    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_fmadd_ps
+    _mm512_set1_ps _mm512_loadu_ps |at, mask| _mm512_maskz_loadu_ps(mask, at), _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_max_ps _mm512_fmadd_ps
 );

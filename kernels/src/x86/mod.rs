@@ -24,11 +24,11 @@ mod tiles;
 mod winograd_f32;
 
 pub(crate) use avx512::{
-    DEPTHWISE_F32 as DEPTHWISE_F32_AVX512, DEPTHWISE_U8_VNNI as DEPTHWISE_U8_AVX512_VNNI, GEMM_F32 as GEMM_F32_AVX512,
-    GEMM_U8 as GEMM_U8_AVX512, GEMM_U8_VNNI as GEMM_U8_AVX512_VNNI,
+    DEPTHWISE_U8_VNNI as DEPTHWISE_U8_AVX512_VNNI, GEMM_F32 as GEMM_F32_AVX512, GEMM_U8 as GEMM_U8_AVX512,
+    GEMM_U8_VNNI as GEMM_U8_AVX512_VNNI,
 };
 pub(crate) use avxvnni::GEMM_U8_AVX_VNNI;
-pub(crate) use depthwise_f32::DEPTHWISE_F32;
+pub(crate) use depthwise_f32::{DEPTHWISE_F32, DEPTHWISE_F32_AVX512};
 pub(crate) use depthwise_u8::DEPTHWISE_U8;
 pub(crate) use epilogue::Scaling;
 pub(crate) use expand_f32::{EXPAND_F32, EXPAND_F32_AVX512};

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::epilogue::load_f32;
+use crate::conv::InputRows;
 use crate::elementwise::{Add, Fixed};
 use crate::lut::{BLOCK, CONCAT_BLOCK};
 use crate::quant::Rounding;
@@ -340,7 +341,7 @@ const POOL_BYTES: usize = 8192;
 /// [`crate::max_pool_u8`] of the output's rows from `row` on: maxima over the rows of the windows, whole rows at a time, then
 /// over columns.
 #[target_feature(enable = "avx2")]
-pub(crate) fn max_pool_rows(pool: &Pool2d, x: &[u8], row: usize, out: &mut [u8]) {
+pub(crate) fn max_pool_rows(pool: &Pool2d, x: InputRows<u8>, row: usize, out: &mut [u8]) {
     let mut buffer = [0_u8; POOL_BYTES];
     for (index, out) in out.chunks_exact_mut(pool.out_w() * pool.channels).enumerate() {
         max_pool_row(pool, x, row + index, &mut buffer, out);
@@ -349,9 +350,9 @@ pub(crate) fn max_pool_rows(pool: &Pool2d, x: &[u8], row: usize, out: &mut [u8])
 
 #[target_feature(enable = "avx2")]
 #[inline]
-fn max_pool_row(pool: &Pool2d, x: &[u8], row: usize, buffer: &mut [u8; POOL_BYTES], out: &mut [u8]) {
+fn max_pool_row(pool: &Pool2d, x: InputRows<u8>, row: usize, buffer: &mut [u8; POOL_BYTES], out: &mut [u8]) {
     let (channels, row_len) = (pool.channels, pool.in_w * pool.channels);
-    let rows = pool.window(0, row);
+    let rows = x.window(pool, row);
     // Pixels of the input that fit the buffer, and so many windows reach over them.
     let fitting = (POOL_BYTES / channels).checked_sub(pool.kernel[1]);
     let Some(windows) = fitting.map(|pixels| pixels / pool.stride[1] + 1) else {
@@ -364,7 +365,7 @@ fn max_pool_row(pool: &Pool2d, x: &[u8], row: usize, buffer: &mut [u8; POOL_BYTE
         let (first, end) = (index * windows, index * windows + out.len() / channels);
         let pixels = pool.window(1, first).start..pool.window(1, end - 1).end;
         let most = &mut buffer[..pixels.len() * channels];
-        let from = |row: usize| &x[row * row_len..][pixels.start * channels..pixels.end * channels];
+        let from = |row: usize| &x.values[row * row_len..][pixels.start * channels..pixels.end * channels];
         most.copy_from_slice(from(rows.start));
         for row in rows.start + 1..rows.end {
             max_into(most, from(row));
@@ -440,10 +441,10 @@ fn max_of_pixels(pixels: &[u8], out: &mut [u8]) {
 /// [`crate::max_pool_u8`] of one output pixel.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn max_pool_pixel(pool: &Pool2d, x: &[u8], row: usize, column: usize, out: &mut [u8]) {
-    let window = [pool.window(0, row), pool.window(1, column)];
+fn max_pool_pixel(pool: &Pool2d, x: InputRows<u8>, row: usize, column: usize, out: &mut [u8]) {
+    let window = [x.window(pool, row), pool.window(1, column)];
     for (at, out) in out.iter_mut().enumerate() {
-        *out = fold_window(pool, &window, at, 0, |most, at| x[at].max(most));
+        *out = fold_window(pool, &window, at, 0, |most, at| x.values[at].max(most));
     }
 }
 

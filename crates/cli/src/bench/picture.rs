@@ -85,6 +85,7 @@ fn color(kind: Kind) -> &'static str {
         Kind::Pointwise => "#56b4e9",
         Kind::Depthwise => "#e69f00",
         Kind::Expand => "#cc79a7",
+        Kind::Chain => "#d55e00",
         Kind::Linear => "#009e73",
         Kind::Other => "#999999",
     }

@@ -42,6 +42,9 @@ pub struct Layer {
     pub share_of_peak: Option<f64>,
 }
 
+/// Between the names of a chain's kernels.
+const CHAINED: &str = " > ";
+
 /// What kind of work a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -51,17 +54,21 @@ pub enum Kind {
     Depthwise,
     /// A pointwise convolution and the depthwise one after it.
     Expand,
+    /// Convolutions and poolings that follow each other a few rows at a time.
+    Chain,
     Linear,
     Other,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [Self::Dense, Self::Pointwise, Self::Depthwise, Self::Expand, Self::Linear, Self::Other];
+    pub const ALL: [Self; 7] =
+        [Self::Dense, Self::Pointwise, Self::Depthwise, Self::Expand, Self::Chain, Self::Linear, Self::Other];
 
     /// Of a step, by its op and the shape of its weights.
     fn of(step: &StepInfo) -> Self {
         match step.weight_shape[..] {
             _ if step.op == "expand_depthwise" => Self::Expand,
+            _ if step.op == "chain" => Self::Chain,
             [_, 1, _, _] if step.in_shape[2] > 1 => Self::Depthwise,
             [_, _, 1, 1] => Self::Pointwise,
             [_, _, _, _] => Self::Dense,
@@ -76,6 +83,7 @@ impl Kind {
             Self::Pointwise => "pointwise",
             Self::Depthwise => "depthwise",
             Self::Expand => "expand",
+            Self::Chain => "chain",
             Self::Linear => "linear",
             Self::Other => "other",
         }
@@ -194,7 +202,9 @@ fn table(row: &Row) -> String {
         cells.extend([format!("{:.1}", layer.us), percent(layer.us / run.max(1e-3)), format!("{:.1}", layer.p50_us)]);
         cells.push(layer.gmacs.map(|rate| format!("{rate:.1}")).unwrap_or_default());
         cells.push(layer.share_of_peak.map(percent).unwrap_or_default());
-        cells.push(layer.kernel.clone());
+        // The names of a chain's kernels would be as wide as all else.
+        let chained = layer.kernel.matches(CHAINED).count();
+        cells.push(if chained == 0 { layer.kernel.clone() } else { format!("{} in turn", chained + 1) });
         table.add_row(cells);
     }
     format!("\n{}\n{}{}", title(row), output::lines(&table), kinds(row))

@@ -210,7 +210,7 @@ fn inspect_lists_layers() {
     for word in ["mobilenet_v2", "int8 (qnnpack)", "features.18.0", "multiply-adds", "zero point"] {
         assert!(text.contains(word), "{word}\n{text}");
     }
-    let report = json(&ok(folder.path(), &["inspect", "demo:int8", "--json", "--profile", "2"]).0);
+    let report = json(&ok(folder.path(), &["inspect", "demo:int8", "--json", "--profile", "2", "--threads", "1"]).0);
     let steps = report["steps"].as_array().unwrap();
     let sum: u64 = steps.iter().map(|s| s["multiply_adds"].as_u64().unwrap()).sum();
     assert_eq!(report["multiply_adds"].as_u64(), Some(sum));
@@ -221,6 +221,15 @@ fn inspect_lists_layers() {
     let first = &steps[1];
     assert_eq!((first["name"].as_str(), &first["shape"][0]), (Some("features.0.0"), &112.into()));
     assert!(first["scale"].as_f64().unwrap() > 0.0 && first["us"].as_f64().unwrap() > 0.0);
+    // What several threads run as a chain is listed by layers all the same, and timed as one.
+    let several = |more: &[&str]| {
+        let args = [&["inspect", "demo:int8", "--json", "--threads", "2"], more].concat();
+        json(&ok(folder.path(), &args).0)["steps"].as_array().unwrap().clone()
+    };
+    assert_eq!(several(&[]).len(), steps.len());
+    let chained = several(&["--profile", "2"]);
+    let vectors = chained.len() < steps.len() && chained.iter().any(|step| step["op"] == "chain");
+    assert!(vectors || chained.len() == steps.len(), "{chained:?}");
     // The float network's convolutions have the same weights, batch norm folded in. Vector kernels may make one step of two
     // of them; the scalar ones never do.
     for (isa, counts) in [(&["--isa", "scalar"][..], &[53][..]), (&[], &[53, 37])] {

@@ -1,13 +1,14 @@
 //! Settings of a plan, and the making of it.
 
-use quantlens_kernels::{Activation, Isa, Ops};
+use quantlens_kernels::{Activation, Frame, Isa, Ops};
 
 use super::arena::{ArenaLayout, Request};
+use super::chain::Chains;
 use super::fuse::{self, Draft};
-use super::{Plan, PlanInner, StepInfo, find, shapes};
+use super::{Framed, Plan, PlanInner, StepInfo, find, shapes};
 use crate::Error;
 use crate::graph::{ConvWeights, Graph, Op, TensorId};
-use crate::step::{Context, Step, StepKernel};
+use crate::step::{Context, Step};
 
 /// Most threads that a plan accepts: far beyond what a small map can be split into.
 const MAX_THREADS: usize = 1024;
@@ -95,23 +96,30 @@ impl<'g> PlanBuilder<'g> {
         wanted[output.index()] = true;
         let kept: Vec<bool> = wanted.iter().zip(&entries).map(|(w, e)| *w || *e).collect();
         let drafts = fuse::steps(graph, &shapes, &wanted, &kept, self.fuse);
-        let context = Context { graph, shapes: &shapes, isa };
+        let quantized_input = quantized_input(graph);
+        let framed = framed(graph, &kept).filter(|_| self.fuse);
+        let context = Context { graph, shapes: &shapes, isa, framed };
         let mut steps = Vec::with_capacity(drafts.len());
-        let mut infos = Vec::with_capacity(drafts.len());
         for mut draft in drafts {
-            if let Some(step) = pair(&context, &draft)? {
-                infos.push(info(&context, &draft, &step.kernel));
-                steps.push(step);
+            if let Some(step) = joined(&context, &draft)? {
+                let info = info(&context, &draft, &step);
+                steps.push((step, info));
                 continue;
             }
-            for draft in draft.expand.take().map(|expand| *expand).into_iter().chain([draft]) {
+            let slice = draft.slice.take().map(Draft::alone);
+            let expand = draft.expand.take().map(|expand| *expand);
+            for draft in slice.into_iter().chain(expand).chain([draft]) {
                 let step = Step::new(&context, draft.node, draft.activation, draft.output)?;
-                infos.push(info(&context, &draft, &step.kernel));
-                steps.push(step);
+                let info = info(&context, &draft, &step);
+                steps.push((step, info));
             }
         }
-        let quantized_input = quantized_input(graph);
-        let arena = place(graph, &shapes, &steps, &taps, &entries, quantized_input);
+        if self.fuse {
+            let chains = Chains { tensors: graph.tensors(), shapes: &shapes, kept: &kept, threads: self.threads, ops };
+            steps = chains.merge(steps);
+        }
+        let (steps, infos): (Vec<_>, Vec<_>) = steps.into_iter().unzip();
+        let arena = place(graph, &shapes, &steps, &taps, &entries, quantized_input, framed);
         let inner = PlanInner {
             network: graph.network().into(),
             tensors: graph.tensors().to_vec(),
@@ -120,6 +128,7 @@ impl<'g> PlanBuilder<'g> {
             entries,
             output,
             quantized_input,
+            framed,
             scratch_bytes: steps.iter().map(|s| s.kernel.scratch_bytes()).max().unwrap_or(0),
             scratch_floats: steps.iter().map(|s| s.kernel.scratch_floats()).max().unwrap_or(0),
             shapes,
@@ -158,21 +167,26 @@ impl<'g> PlanBuilder<'g> {
     }
 }
 
-/// The step of a depthwise convolution with the pointwise one before it, where there are two and a kernel serves both.
-fn pair(context: &Context<'_>, draft: &Draft<'_>) -> Result<Option<Step>, Error> {
-    let Some(expand) = &draft.expand else { return Ok(None) };
-    Step::expand_depthwise(context, [expand.node, draft.node], [expand.activation, draft.activation], draft.output)
+/// The step of a depthwise convolution with the pointwise one before it, where there are two and a kernel serves both; or of a
+/// concatenation that reads a slice where it is.
+fn joined(context: &Context<'_>, draft: &Draft<'_>) -> Result<Option<Step>, Error> {
+    let nodes =
+        (draft.expand.as_deref().map(|expand| (expand.node, expand.activation)), (draft.node, draft.activation));
+    match nodes {
+        (Some(expand), depthwise) => Step::expand_depthwise(context, draft.slice, [expand, depthwise], draft.output),
+        (None, (node, _)) => {
+            Ok(draft.slice.and_then(|slice| Step::concat_shuffle_view(context, slice, node, draft.output)))
+        }
+    }
 }
 
 /// What a step tells about itself.
-fn info(context: &Context<'_>, draft: &Draft<'_>, kernel: &StepKernel) -> StepInfo {
+fn info(context: &Context<'_>, draft: &Draft<'_>, step: &Step) -> StepInfo {
     if let Some(expand) = &draft.expand {
         // One step of two: what can be counted is counted together, the rest is the depthwise one's.
-        let (first, second) = (info(context, expand, kernel), info(context, &Draft { expand: None, ..*draft }, kernel));
+        let (first, second) = (info(context, expand, step), info(context, &Draft { expand: None, ..*draft }, step));
         return StepInfo {
             op: "expand_depthwise",
-            inputs: first.inputs,
-            in_shape: first.in_shape,
             macs: first.macs + second.macs,
             parameters: first.parameters + second.parameters,
             ..second
@@ -193,9 +207,9 @@ fn info(context: &Context<'_>, draft: &Draft<'_>, kernel: &StepKernel) -> StepIn
     StepInfo {
         name: graph.tensor(draft.output).name.clone(),
         op: op_name(draft),
-        kernel: kernel.name().to_string(),
-        inputs: node.inputs.iter().map(|&id| graph.tensor(id).name.clone()).collect(),
-        in_shape: context.shape(node.inputs[0]),
+        kernel: step.kernel.name().to_string(),
+        inputs: step.inputs.iter().map(|&id| graph.tensor(id).name.clone()).collect(),
+        in_shape: context.shape(step.inputs[0]),
         out_shape,
         quant: graph.tensor(draft.output).quant,
         // Each weight is used once at each position of the output.
@@ -203,7 +217,8 @@ fn info(context: &Context<'_>, draft: &Draft<'_>, kernel: &StepKernel) -> StepIn
         weight_shape,
         weight_scales,
         parameters: weight_len + bias_len,
-        weight_bytes: kernel.weight_bytes(),
+        weight_bytes: step.kernel.weight_bytes(),
+        links: Vec::new(),
     }
 }
 
@@ -230,6 +245,19 @@ fn quantized_input(graph: &Graph) -> Option<TensorId> {
     }
 }
 
+/// The input, where it is f32, and just a convolution with padding reads it and nobody else sees it.
+fn framed(graph: &Graph, kept: &[bool]) -> Option<Framed> {
+    let tensor = graph.input();
+    let is_f32 = graph.tensor(tensor).quant.is_none();
+    let mut readers = graph.nodes().iter().filter(|n| n.inputs.contains(&tensor));
+    match (readers.next().map(|node| &node.op), readers.next()) {
+        (Some(Op::Conv(conv)), None) if conv.padding != [0, 0] && !kept[tensor.index()] && is_f32 => {
+            Some(Framed { tensor, padding: conv.padding })
+        }
+        _ => None,
+    }
+}
+
 /// Lifetimes of all tensors that are made, and the buffers they share. Time 0 is before the first step.
 fn place(
     graph: &Graph,
@@ -238,6 +266,7 @@ fn place(
     taps: &[bool],
     entries: &[bool],
     quantized_input: Option<TensorId>,
+    framed: Option<Framed>,
 ) -> ArenaLayout {
     let end = steps.len() + 1;
     let count = graph.tensors().len();
@@ -261,7 +290,10 @@ fn place(
         }
     }
     let requests = alive.iter().enumerate().filter_map(|(tensor, alive)| {
-        let (len, bytes) = (shapes[tensor].iter().product(), graph.tensors()[tensor].quant.is_some());
+        let [height, width, channels] = shapes[tensor];
+        let padding = framed.filter(|framed| framed.tensor.index() == tensor).map_or([0, 0], |framed| framed.padding);
+        let len = Frame { height, width, channels, padding }.padded_len();
+        let bytes = graph.tensors()[tensor].quant.is_some();
         alive.map(|alive| Request { tensor, len, bytes, alive })
     });
     ArenaLayout::new(count, requests.collect())

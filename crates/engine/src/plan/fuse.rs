@@ -16,6 +16,16 @@ pub(super) struct Draft<'g> {
     /// The pointwise convolution that makes the input of this depthwise one and of nothing else, where the two may be one
     /// step.
     pub(super) expand: Option<Box<Draft<'g>>>,
+    /// The slice of channels that is the first input (of the pointwise convolution, where there is one) and nothing else's, where the
+    /// step may read them from the whole pixels instead.
+    pub(super) slice: Option<&'g Node>,
+}
+
+impl<'g> Draft<'g> {
+    /// A node as a step of its own.
+    pub(super) fn alone(node: &'g Node) -> Self {
+        Self { node, activation: Activation::None, output: node.output, expand: None, slice: None }
+    }
 }
 
 /// The steps that compute the tensors in `wanted` (taps and the output), in order. With `merge`, the output of a
@@ -40,7 +50,7 @@ pub(super) fn steps<'g>(
         if merged[i] {
             continue;
         }
-        let mut draft = Draft { node, activation: Activation::None, output: node.output, expand: None };
+        let mut draft = Draft::alone(node);
         let reader = match &readers[node.output.index()][..] {
             &[reader] if merge && !kept[node.output.index()] => Some(reader),
             _ => None,
@@ -61,6 +71,13 @@ pub(super) fn steps<'g>(
             let expand = drafts.iter().position(makes).filter(|_| !kept[input.index()]);
             draft.expand = expand.map(|at| Box::new(drafts.remove(at)));
         }
+        let shuffled = node.op == Op::Concat && draft.output != node.output;
+        if let Some(viewer) = draft.expand.as_deref().or(shuffled.then_some(&draft)) {
+            let input = viewer.node.inputs[0];
+            let makes = |draft: &Draft| draft.output == input && is_float_slice(graph, draft.node);
+            let alone = readers[input.index()].len() == 1 && !kept[input.index()];
+            draft.slice = drafts.iter().position(makes).filter(|_| alone).map(|at| drafts.remove(at).node);
+        }
         drafts.push(draft);
     }
     drafts
@@ -75,6 +92,11 @@ fn is_depthwise(graph: &Graph, node: &Node) -> bool {
 /// Whether this is a float convolution of each pixel by itself.
 fn is_pointwise(graph: &Graph, node: &Node) -> bool {
     graph.tensor(node.output).quant.is_none() && matches!(&node.op, Op::Conv(conv) if conv.kernel == [1, 1])
+}
+
+/// Whether this takes some channels of a float tensor.
+fn is_float_slice(graph: &Graph, node: &Node) -> bool {
+    graph.tensor(node.output).quant.is_none() && matches!(node.op, Op::SliceChannels { .. })
 }
 
 /// Which nodes lead to a wanted tensor.

@@ -2,6 +2,7 @@
 
 mod arena;
 mod builder;
+mod chain;
 mod fuse;
 mod names;
 mod shapes;
@@ -10,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use quantlens_kernels::{Isa, Ops};
+use quantlens_kernels::{Frame, Isa, Ops};
 
 pub(crate) use arena::{ArenaLayout, Place};
 pub use builder::PlanBuilder;
@@ -26,9 +27,9 @@ pub struct StepInfo {
     /// First name of the tensor that the step makes.
     pub name: String,
     /// The op, with a fused activation: `conv_relu6`; `expand_depthwise` for a pointwise convolution and the depthwise one
-    /// after it in one step, `concat_shuffle` for a concatenation and the shuffle after it.
+    /// after it in one step, `concat_shuffle` for a concatenation and the shuffle after it, `chain` for several convolutions and poolings.
     pub op: &'static str,
-    /// The kernel that runs it, `<type>-<op>-<tile>-<isa>`.
+    /// The kernel that runs it, `<type>-<op>-<tile>-<isa>`; those of a chain with ` > ` between them.
     pub kernel: String,
     /// First names of the tensors it reads.
     pub inputs: Vec<String>,
@@ -49,6 +50,8 @@ pub struct StepInfo {
     pub parameters: usize,
     /// Bytes of the packed weights and biases.
     pub weight_bytes: usize,
+    /// The steps that a chain runs a few rows at a time, from first to last; empty for all other ops.
+    pub links: Vec<StepInfo>,
 }
 
 /// A graph made ready to run at one input size: immutable, cheap to clone, shared by its sessions.
@@ -68,6 +71,8 @@ pub(crate) struct PlanInner {
     pub(crate) output: TensorId,
     /// The one u8 tensor that the input is quantized to, where nothing else reads the input.
     pub(crate) quantized_input: Option<TensorId>,
+    /// The tensor that lies in memory with padding around it.
+    pub(crate) framed: Option<Framed>,
     pub(crate) steps: Vec<Step>,
     pub(crate) infos: Vec<StepInfo>,
     pub(crate) arena: ArenaLayout,
@@ -96,6 +101,21 @@ impl PlanInner {
     pub(crate) fn shape(&self, id: TensorId) -> [usize; 3] {
         self.shapes[id.index()]
     }
+
+    /// How a tensor lies in memory.
+    pub(crate) fn frame(&self, id: TensorId) -> Frame {
+        let [height, width, channels] = self.shape(id);
+        let padding = self.framed.filter(|framed| framed.tensor == id).map_or([0, 0], |framed| framed.padding);
+        Frame { height, width, channels, padding }
+    }
+}
+
+/// An f32 input whose only reader is a convolution: it is written with the convolution's padding around it, which then needs no
+/// padded copy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Framed {
+    pub(crate) tensor: TensorId,
+    pub(crate) padding: [usize; 2],
 }
 
 /// The tensor with this name or alias, or an error that lists near names.

@@ -2,24 +2,33 @@
 
 use quantlens_kernels as kernels;
 use quantlens_kernels::{
-    Activation, AddU8, Conv2d, ConvF32, ConvF32Parts, ConvU8, ExpandDepthwiseF32, Isa, LinearF32, LinearU8, MulU8,
-    Numerics, Pool2d, QParams, Requantize, lut_hardsigmoid, lut_hardswish, lut_relu, lut_requantize,
+    Activation, AddU8, ChannelView, Conv2d, ConvF32, ConvF32Parts, ConvU8, ExpandDepthwiseF32, Isa, LinearF32,
+    LinearU8, MulU8, Numerics, Pool2d, QParams, Requantize, lut_hardsigmoid, lut_hardswish, lut_relu, lut_requantize,
 };
 
 use super::{ConcatPart, FloatKernel, Int8Kernel, MAX_CONCAT, Step, StepKernel};
 use crate::Error;
 use crate::graph::{Conv, ConvWeights, Graph, Linear, Node, Op, Pool, TensorId};
+use crate::plan::Framed;
 
 /// What making a step needs to know; `shapes` are those of all tensors, checked.
 pub(crate) struct Context<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) shapes: &'a [[usize; 3]],
     pub(crate) isa: Isa,
+    /// The tensor that lies in memory with its reader's padding around it.
+    pub(crate) framed: Option<Framed>,
 }
 
 impl Context<'_> {
     pub(crate) fn shape(&self, id: TensorId) -> [usize; 3] {
         self.shapes[id.index()]
+    }
+
+    /// Where the channels that a slice takes lie in its input's pixels.
+    fn view(&self, slice: &Node) -> Option<ChannelView> {
+        let Op::SliceChannels { start, .. } = slice.op else { return None };
+        Some(ChannelView { pixel_len: self.shape(slice.inputs[0])[2], first: start })
     }
 }
 
@@ -36,26 +45,38 @@ impl Step {
         Ok(Self { kernel: maker.kernel()?, inputs: node.inputs.clone(), output })
     }
 
-    /// The step of a pointwise convolution and the depthwise one after it, each with its activation; none where no kernel
-    /// serves the two.
+    /// The step of a pointwise convolution and the depthwise one after it, each with its activation, on what `slice` takes where there is
+    /// one; none where no kernel serves the two.
     pub(crate) fn expand_depthwise(
         context: &Context<'_>,
-        nodes: [&Node; 2],
-        activations: [Activation; 2],
+        slice: Option<&Node>,
+        nodes: [(&Node, Activation); 2],
         output: TensorId,
     ) -> Result<Option<Self>, Error> {
-        let maker = |i: usize| Maker { context, node: nodes[i], activation: activations[i], shuffled: false };
-        let [expand, depthwise] = [0, 1].map(maker);
-        let (Op::Conv(first), Op::Conv(second)) = (&nodes[0].op, &nodes[1].op) else { return Ok(None) };
+        let [expand, depthwise] = nodes.map(|(node, activation)| Maker { context, node, activation, shuffled: false });
+        let (Op::Conv(first), Op::Conv(second)) = (&expand.node.op, &depthwise.node.op) else { return Ok(None) };
         let geometries = [expand.geometry(first), depthwise.geometry(second)];
         let parts = [expand.parts(first, &geometries[0])?, depthwise.parts(second, &geometries[1])?];
-        let made = ExpandDepthwiseF32::new(context.isa, &parts[0], &parts[1]).map_err(|e| depthwise.kernel_error(e))?;
+        let made =
+            ExpandDepthwiseF32::new(context.isa, slice.and_then(|slice| context.view(slice)), &parts[0], &parts[1]);
         let step = |kernel| Self {
             kernel: StepKernel::Float(FloatKernel::ExpandDepthwise(kernel)),
-            inputs: nodes[0].inputs.clone(),
+            inputs: slice.unwrap_or(expand.node).inputs.clone(),
             output,
         };
-        Ok(made.map(step))
+        Ok(made.map_err(|e| depthwise.kernel_error(e))?.map(step))
+    }
+
+    /// The step of a concatenation of two floats' halves and the shuffle after it, the first of which are what `slice` takes.
+    pub(crate) fn concat_shuffle_view(
+        context: &Context<'_>,
+        slice: &Node,
+        concat: &Node,
+        output: TensorId,
+    ) -> Option<Self> {
+        let (view, channels) = (context.view(slice)?, context.shape(slice.output)[2]);
+        let inputs = vec![slice.inputs[0], *concat.inputs.get(1)?];
+        Some(Self { kernel: StepKernel::Float(FloatKernel::ConcatShuffleView { view, channels }), inputs, output })
     }
 }
 
@@ -182,7 +203,11 @@ impl Maker<'_> {
     fn geometry(&self, conv: &Conv) -> Conv2d {
         let [in_h, in_w, in_c] = self.in_shape(0);
         let Conv { out_channels, kernel, stride, padding, groups, .. } = *conv;
-        Conv2d { in_h, in_w, in_c, out_c: out_channels, kernel, stride, padding, groups }
+        let conv = Conv2d { in_h, in_w, in_c, out_c: out_channels, kernel, stride, padding, groups };
+        if self.context.framed.is_some_and(|framed| framed.tensor == self.node.inputs[0]) {
+            return Conv2d { in_h: in_h + 2 * padding[0], in_w: in_w + 2 * padding[1], padding: [0, 0], ..conv };
+        }
+        conv
     }
 
     fn conv_f32(&self, conv: &Conv) -> Result<ConvF32, Error> {

@@ -4,7 +4,8 @@ mod build;
 mod run;
 
 use quantlens_kernels::{
-    AddU8, ConvF32, ConvU8, ExpandDepthwiseF32, LinearF32, LinearU8, Lut, MulU8, Numerics, Pool2d, QParams,
+    AddU8, Chain, ChannelView, ConvF32, ConvU8, ExpandDepthwiseF32, LinearF32, LinearU8, Lut, MulU8, Numerics, Pool2d,
+    QParams,
 };
 
 pub(crate) use build::Context;
@@ -43,6 +44,7 @@ pub(crate) enum StepKernel {
 /// Kernels from u8 to u8.
 pub(crate) enum Int8Kernel {
     Conv(ConvU8),
+    Chain(Chain<ConvU8>),
     Linear(LinearU8),
     MaxPool(Pool2d),
     AvgPool {
@@ -89,6 +91,7 @@ pub(crate) enum Int8Kernel {
 /// Kernels from f32 to f32.
 pub(crate) enum FloatKernel {
     Conv(ConvF32),
+    Chain(Chain<ConvF32>),
     ExpandDepthwise(ExpandDepthwiseF32),
     Linear(LinearF32),
     MaxPool(Pool2d),
@@ -113,6 +116,11 @@ pub(crate) enum FloatKernel {
     },
     /// Two inputs of as many channels, their elements in turns.
     ConcatShuffle {
+        channels: usize,
+    },
+    /// The same, where the first input's are some of the channels of larger pixels.
+    ConcatShuffleView {
+        view: ChannelView,
         channels: usize,
     },
     Slice {
@@ -157,6 +165,7 @@ impl StepKernel {
     pub(crate) fn scratch_bytes(&self) -> usize {
         match self {
             Self::Int8(Int8Kernel::Conv(conv)) => conv.scratch_bytes(),
+            Self::Int8(Int8Kernel::Chain(chain)) => chain.scratch_len(),
             Self::Int8(Int8Kernel::Linear(linear)) => linear.scratch_bytes(),
             _ => 0,
         }
@@ -166,6 +175,7 @@ impl StepKernel {
     pub(crate) fn scratch_floats(&self) -> usize {
         match self {
             Self::Float(FloatKernel::Conv(conv)) => conv.scratch_len(),
+            Self::Float(FloatKernel::Chain(chain)) => chain.scratch_len(),
             Self::Float(FloatKernel::ExpandDepthwise(pair)) => pair.scratch_len(),
             Self::Float(FloatKernel::Linear(linear)) => linear.scratch_len(),
             _ => 0,
@@ -178,6 +188,7 @@ impl Int8Kernel {
         match self {
             Self::Conv(conv) => conv.kernel_name(),
             Self::Linear(linear) => linear.kernel_name(),
+            Self::Chain(_) => "u8-chain",
             Self::MaxPool(_) => "u8-maxpool",
             Self::AvgPool { .. } => "u8-avgpool",
             Self::Mean { .. } => "u8-mean",
@@ -198,13 +209,14 @@ impl FloatKernel {
             Self::Conv(conv) => conv.kernel_name(),
             Self::ExpandDepthwise(pair) => pair.kernel_name(),
             Self::Linear(linear) => linear.kernel_name(),
+            Self::Chain(_) => "f32-chain",
             Self::MaxPool(_) => "f32-maxpool",
             Self::AvgPool { .. } => "f32-avgpool",
             Self::Mean { .. } => "f32-mean",
             Self::Add { .. } => "f32-add",
             Self::Mul { .. } => "f32-mul",
             Self::Concat { .. } => "f32-concat",
-            Self::ConcatShuffle { .. } => "f32-concat-shuffle",
+            Self::ConcatShuffle { .. } | Self::ConcatShuffleView { .. } => "f32-concat-shuffle",
             Self::Slice { .. } => "f32-slice",
             Self::Shuffle { .. } => "f32-shuffle",
             Self::Relu => "f32-relu",

@@ -57,6 +57,7 @@ impl Int8Kernel {
         let (x, Runner { ops, team }) = (io.input(0), runner);
         match self {
             Self::Conv(conv) => conv.run(x, out, scratch, team),
+            Self::Chain(chain) => chain.run(x, out, scratch, team),
             Self::Linear(linear) => linear.run(x, out, scratch, team),
             Self::MaxPool(pool) => ops.max_pool_u8(pool, x, out, team),
             &Self::AvgPool { numerics, x: q, channels } => {
@@ -88,6 +89,7 @@ impl FloatKernel {
         let (x, Runner { ops, team }) = (io.input(0), runner);
         match self {
             Self::Conv(conv) => conv.run(x, out, scratch, team),
+            Self::Chain(chain) => chain.run(x, out, scratch, team),
             Self::ExpandDepthwise(pair) => pair.run(x, out, scratch, team),
             Self::Linear(linear) => linear.run(x, out, scratch, team),
             Self::MaxPool(pool) => ops.max_pool_f32(pool, x, out, team),
@@ -102,6 +104,9 @@ impl FloatKernel {
             }
             &Self::ConcatShuffle { channels } => {
                 ops.concat_shuffle([(x, None), (io.input(1), None)], channels, out, team);
+            }
+            &Self::ConcatShuffleView { view, channels } => {
+                ops.concat_shuffle_view((x, view), io.input(1), channels, out, team);
             }
             &Self::Slice { channels, start, len } => ops.slice(x, channels, start, len, out, team),
             &Self::Shuffle { channels, groups } => ops.shuffle(x, channels, groups, out, team),

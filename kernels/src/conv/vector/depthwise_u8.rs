@@ -3,9 +3,10 @@
 //! A task widens the padded input rows of its band to i16, with the channels of a pixel filled up to whole blocks.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
-use super::{Activation8, Bands, EpilogueU8, Tile, scratch_as, scratch_bytes};
-use crate::conv::{Conv2d, PackedU8};
+use super::{Activation8, Band, Bands, EpilogueU8, Tile, scratch_as, scratch_bytes};
+use crate::conv::{Conv2d, InputRows, PackedU8, RowKernel};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Element, Requantize, Team};
 
@@ -20,11 +21,11 @@ pub(crate) trait DepthwiseU8Kernel: Send + Sync + Sized + 'static {
     /// The channel, within its block, of element `index` of a block of sums.
     fn channel_of(index: usize) -> usize;
 
-    /// [`DepthwiseU8::task_body`] in a function that has the instruction set.
+    /// [`DepthwiseU8::band_body`] in a function that has the instruction set.
     ///
     /// # Safety
-    /// The CPU has the instruction set. No two tasks of one run with the same number.
-    unsafe fn task(this: &DepthwiseU8<Self>, band: usize, input: &[u8], rows: &SharedMut<i16>, out: &SharedMut<u8>);
+    /// The CPU has the instruction set. No other task has the band.
+    unsafe fn band(this: &DepthwiseU8<Self>, band: Band, input: &[u8], rows: &mut [i16], out: &SharedMut<u8>);
 
     /// The outputs of a tile of `MR` pixels and the block of channels from `channel` on.
     ///
@@ -96,14 +97,12 @@ impl<K: DepthwiseU8Kernel> DepthwiseU8<K> {
         spread
     }
 
-    /// What [`DepthwiseU8Kernel::task`] does.
+    /// What [`DepthwiseU8Kernel::band`] does: the outputs of a band, with `rows` for its widened input.
     ///
     /// # Safety
-    /// Those of [`DepthwiseU8Kernel::task`].
+    /// Those of [`DepthwiseU8Kernel::band`].
     #[inline(always)]
-    pub(crate) unsafe fn task_body(&self, band: usize, input: &[u8], rows: &SharedMut<i16>, out: &SharedMut<u8>) {
-        // SAFETY: each task has a part of its own, by its number.
-        let rows = unsafe { rows.part(band * self.rows_len, self.rows_len) };
+    pub(crate) unsafe fn band_body(&self, band: Band, input: &[u8], rows: &mut [i16], out: &SharedMut<u8>) {
         self.bands.copy_padded(band, input, rows, self.padding, i16::from_u8);
         for channel in (0..self.bands.conv.in_c).step_by(Self::NR) {
             for tile in self.bands.tiles(band, Self::MR) {
@@ -176,7 +175,28 @@ impl<K: DepthwiseU8Kernel> PackedU8 for DepthwiseU8<K> {
     fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
         let rows = SharedMut::new(scratch_as(scratch));
         let out = SharedMut::new(output);
-        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once.
-        team.run(self.bands.count(), |task| unsafe { K::task(self, task, input, &rows, &out) });
+        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once, with rows of its own.
+        team.run(self.bands.count(), |task| unsafe {
+            let rows = rows.part(task * self.rows_len, self.rows_len);
+            K::band(self, self.bands.band(task), input, rows, &out);
+        });
+    }
+
+    fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
+        Some(self)
+    }
+}
+
+impl<K: DepthwiseU8Kernel> RowKernel<u8> for DepthwiseU8<K> {
+    fn scratch_len(&self) -> usize {
+        scratch_bytes::<i16>(self.rows_len)
+    }
+
+    fn make(&self, rows: Range<usize>, input: InputRows<'_, u8>, output: &mut [u8], scratch: &mut [u8]) {
+        let (widened, out) = (&mut scratch_as(scratch)[..self.rows_len], SharedMut::new(output));
+        for band in self.bands.within(rows, input.first) {
+            // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; the slices are this call's alone.
+            unsafe { K::band(self, band, input.values, widened, &out) };
+        }
     }
 }

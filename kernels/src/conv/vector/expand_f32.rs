@@ -9,8 +9,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::{LanesF32, even_tiles};
-use crate::conv::{Activation, Conv2d, ConvF32Parts, PackedF32};
+use super::{DepthwiseStrip, LanesF32, even_tiles};
+use crate::conv::{Activation, ChannelView, Conv2d, ConvF32Parts, PackedF32};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Team};
 
@@ -57,6 +57,7 @@ pub(crate) trait ExpandF32Kernel: Send + Sync + Sized + 'static {
 
 /// Both convolutions, packed for the kernel `K`.
 pub(crate) struct ExpandF32<K: ExpandF32Kernel> {
+    view: ChannelView,
     expand: Conv2d,
     depthwise: Conv2d,
     activations: [Activation; 2],
@@ -72,6 +73,8 @@ pub(crate) struct ExpandF32<K: ExpandF32Kernel> {
     /// Rows of the ring, and its padded columns.
     ring_rows: usize,
     padded_w: usize,
+    /// Lengths and numbers of the tiles of a row of outputs.
+    row_tiles: [(usize, usize); 2],
     kernel: PhantomData<fn() -> K>,
 }
 
@@ -94,8 +97,8 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
     /// Channels of a block.
     const NR: usize = VECTORS * K::Lanes::LANES;
 
-    /// For a pair that [`is_expand`] accepts, with slices of the geometries' lengths.
-    pub(crate) fn new(expand: &ConvF32Parts, depthwise: &ConvF32Parts) -> Self {
+    /// For a pair that [`is_expand`] accepts, with slices of the geometries' lengths, and a view of pixels that have its channels.
+    pub(crate) fn new(view: ChannelView, expand: &ConvF32Parts, depthwise: &ConvF32Parts) -> Self {
         let (conv, channels) = (depthwise.conv, depthwise.conv.in_c);
         let blocks = channels.div_ceil(Self::NR);
         let padded_w = conv.in_w + 2 * conv.padding[1];
@@ -112,6 +115,7 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
             packed
         };
         Self {
+            view,
             expand: *expand.conv,
             depthwise: *conv,
             activations: [expand.activation, depthwise.activation],
@@ -123,6 +127,7 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
             step,
             ring_rows: (step - 1) * conv.stride[0] + conv.kernel[0],
             padded_w,
+            row_tiles: even_tiles(conv.out_w(), DEPTHWISE_MR),
             kernel: PhantomData,
         }
     }
@@ -209,7 +214,9 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
         let mut strip = ExpandStrip {
             tiles: 0,
             in_c,
-            input: input[pixels.start * in_c..pixels.end * in_c].as_ptr(),
+            pixel_len: self.view.pixel_len,
+            input: input[pixels.start * self.view.pixel_len..pixels.end * self.view.pixel_len][self.view.first..]
+                .as_ptr(),
             weights: self.weights[block * in_c * Self::NR..][..in_c * Self::NR].as_ptr(),
             bias: self.bias[block * Self::NR..][..Self::NR].as_ptr(),
             activation: self.activations[0],
@@ -219,8 +226,10 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
             row_len: self.padded_w * Self::NR,
             padding: self.depthwise.padding[1],
             columns: w,
+            ahead: self.weights[block * in_c * Self::NR..].as_ptr().wrapping_add(in_c * Self::NR),
+            ahead_step: Self::NR.div_ceil(pixels.len().div_ceil(EXPAND_MR)),
         };
-        for (len, tiles) in even_tiles(pixels.len(), EXPAND_MR) {
+        for (len, tiles) in even_tiles(pixels.len(), EXPAND_MR).into_iter().filter(|&(_, tiles)| tiles > 0) {
             strip.tiles = tiles;
             // SAFETY: the caller's promise; the slices above are what the pointers promise, and the tiles of both sizes
             // together have as many pixels as the rows.
@@ -274,7 +283,13 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
     ) {
         let conv = &self.depthwise;
         let top = (row * STRIDE) as isize - conv.padding[0] as isize;
-        let slots: [usize; SIZE] = std::array::from_fn(|ky| self.slot(top + ky as isize));
+        let (first, row_len) = (self.slot(top), self.padded_w * Self::NR);
+        let ring_len = self.ring_rows * row_len;
+        // The ring's first row comes after its last.
+        let slots: [usize; SIZE] = std::array::from_fn(|ky| {
+            let slot = first + ky * row_len;
+            if slot < ring_len { slot } else { slot - ring_len }
+        });
         let out_w = conv.out_w();
         let reach = ((out_w - 1) * STRIDE + SIZE) * Self::NR;
         assert!(slots.iter().all(|slot| slot + reach <= ring.len()));
@@ -287,13 +302,18 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
                 values: ring[lane..].as_ptr(),
                 rows: &slots,
                 taps: taps[lane..].as_ptr(),
+                taps_step: Self::NR,
+                pixel_len: Self::NR,
                 bias: self.depthwise_bias[channel..][..K::Lanes::LANES].as_ptr(),
                 activation: self.activations[1],
                 channels,
                 out: out.span(row * out_w * conv.out_c + channel, (out_w - 1) * conv.out_c + channels),
                 out_c: conv.out_c,
             };
-            for (len, tiles) in even_tiles(out_w, DEPTHWISE_MR) {
+            for (len, tiles) in self.row_tiles {
+                if tiles == 0 {
+                    continue;
+                }
                 strip.tiles = tiles;
                 // SAFETY: the caller's promise; the slices above are what the pointers promise, and the tiles of both sizes
                 // together have as many pixels as the row.
@@ -319,8 +339,9 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
 pub(crate) struct ExpandStrip {
     tiles: usize,
     in_c: usize,
-    /// Pixels of `in_c` elements, one after another.
+    /// Pixels of `in_c` elements, each so many after the one before.
     input: *const f32,
+    pixel_len: usize,
     /// The block's weights, of all its channels for each of `in_c`, and bias.
     weights: *const f32,
     bias: *const f32,
@@ -334,6 +355,9 @@ pub(crate) struct ExpandStrip {
     row_len: usize,
     padding: usize,
     columns: usize,
+    /// The next block's weights, or what lies behind the last, which tiles ask for ahead of time: so many with each input channel.
+    ahead: *const f32,
+    ahead_step: usize,
 }
 
 impl ExpandStrip {
@@ -372,7 +396,8 @@ impl ExpandStrip {
                     }
                 }
             }
-            input = input.wrapping_add(P * self.in_c);
+            input = input.wrapping_add(P * self.pixel_len);
+            self.ahead = self.ahead.wrapping_add(self.ahead_step * self.in_c);
         }
         (self.input, self.next) = (input, (row, column));
     }
@@ -391,114 +416,22 @@ impl ExpandStrip {
                     *sum = L::load(self.bias.add(v * L::LANES));
                 }
             }
-            let (mut weight, mut input) = (self.weights, input);
+            let (mut weight, mut input, mut ahead) = (self.weights, input, self.ahead);
             for _ in 0..self.in_c {
                 let mut w = [sums[0][0]; NV];
                 for (v, w) in w.iter_mut().enumerate() {
                     *w = L::load(weight.add(v * L::LANES));
                 }
                 for (pixel, sums) in sums.iter_mut().enumerate() {
-                    let x = L::splat(*input.add(pixel * self.in_c));
+                    let x = L::splat(*input.add(pixel * self.pixel_len));
                     for v in 0..NV {
                         sums[v] = L::fma(x, w[v], sums[v]);
                     }
                 }
+                L::prefetch(ahead);
+                ahead = ahead.wrapping_add(self.ahead_step);
                 weight = weight.add(VECTORS * L::LANES);
                 input = input.add(1);
-            }
-            sums
-        }
-    }
-}
-
-/// Tiles of outputs, one after another in a row, for a vector of channels.
-pub(crate) struct DepthwiseStrip<'a> {
-    tiles: usize,
-    /// The vector's channels at the first pixel of the next output's window, and where the rows of the window start after it.
-    values: *const f32,
-    rows: &'a [usize],
-    /// The vector's weights, a block's channels from one tap to the next, and bias.
-    taps: *const f32,
-    bias: *const f32,
-    activation: Activation,
-    /// The next output, its channels (up to a vector), and channels from one output to the next.
-    out: *mut f32,
-    channels: usize,
-    out_c: usize,
-}
-
-impl DepthwiseStrip<'_> {
-    /// The next tiles, of `P` outputs, of a window of `SIZE` and a stride.
-    ///
-    /// # Safety
-    /// The CPU has the instruction set, and the pointers what the fields say, for so many tiles of `P` outputs.
-    #[inline(always)]
-    pub(crate) unsafe fn run<L: LanesF32, const P: usize, const SIZE: usize, const STRIDE: usize>(&mut self) {
-        let (mut values, mut out) = (self.values, self.out);
-        for _ in 0..self.tiles {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let sums = self.sums::<L, P, SIZE, STRIDE>(values);
-                if self.channels < L::LANES {
-                    for (pixel, &sum) in sums.iter().enumerate() {
-                        let out = std::slice::from_raw_parts_mut(out.add(pixel * self.out_c), self.channels);
-                        L::store_first(out, L::activate(self.activation, sum));
-                    }
-                } else {
-                    self.activation.with(
-                        #[inline(always)]
-                        |activation| {
-                            for (pixel, &sum) in sums.iter().enumerate() {
-                                L::store(out.add(pixel * self.out_c), L::activate(activation, sum));
-                            }
-                        },
-                    );
-                }
-            }
-            values = values.wrapping_add(P * STRIDE * VECTORS * L::LANES);
-            out = out.wrapping_add(P * self.out_c);
-        }
-        (self.values, self.out) = (values, out);
-    }
-
-    /// Bias and sums of products of a tile, from `values` on. As many rows as the window has are in `rows`, in a slice so that the
-    /// loop over them stays one. With a stride of 1, columns come before taps, so that each is loaded once.
-    ///
-    /// # Safety
-    /// As [`DepthwiseStrip::run`].
-    #[inline(always)]
-    unsafe fn sums<L: LanesF32, const P: usize, const SIZE: usize, const STRIDE: usize>(
-        &self,
-        values: *const f32,
-    ) -> [L::V; P] {
-        let pixel_len = VECTORS * L::LANES;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut sums = [L::load(self.bias); P];
-            let mut taps = self.taps;
-            for &row in self.rows {
-                let values = values.add(row);
-                let mut w = [sums[0]; SIZE];
-                for w in &mut w {
-                    *w = L::load(taps);
-                    taps = taps.add(pixel_len);
-                }
-                if STRIDE == 1 {
-                    for column in 0..P + SIZE - 1 {
-                        let value = L::load(values.add(column * pixel_len));
-                        for (kx, &w) in w.iter().enumerate() {
-                            if column >= kx && column - kx < P {
-                                sums[column - kx] = L::fma(value, w, sums[column - kx]);
-                            }
-                        }
-                    }
-                } else {
-                    for (pixel, sum) in sums.iter_mut().enumerate() {
-                        for (kx, &w) in w.iter().enumerate() {
-                            *sum = L::fma(L::load(values.add((pixel * STRIDE + kx) * pixel_len)), w, *sum);
-                        }
-                    }
-                }
             }
             sums
         }

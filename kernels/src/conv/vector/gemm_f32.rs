@@ -4,9 +4,10 @@
 //! nor on threads. Without padding the kernel reads the input in place, else a padded copy of its band.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
-use super::{Bands, Panel, Panels, Tile, TileShape, Tiles};
-use crate::conv::{Activation, Conv2d, PackedF32};
+use super::{Band, Bands, Panel, Panels, Part, Tile, TileShape, Tiles};
+use crate::conv::{Activation, Conv2d, InputRows, PackedF32, RowKernel};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Team};
 
@@ -27,17 +28,17 @@ pub(crate) trait GemmF32Kernel: Send + Sync + Sized + 'static {
         TileShape::choose(Self::SHAPES, conv, Self::NR)
     }
 
-    /// [`GemmF32::task_body`] in a function that has the instruction set.
+    /// [`GemmF32::part_body`] in a function that has the instruction set.
     ///
     /// # Safety
-    /// The CPU has the instruction set. No two tasks of one run with the same number.
-    unsafe fn task(gemm: &GemmF32<Self>, task: usize, input: &[f32], rows: &SharedMut<f32>, out: &SharedMut<f32>);
+    /// The CPU has the instruction set. No other task has the part.
+    unsafe fn part(gemm: &GemmF32<Self>, part: &Part, input: &[f32], rows: &mut [f32], out: &SharedMut<f32>);
 
     /// The outputs of a panel and all tiles of a band.
     ///
     /// # Safety
     /// The CPU has the instruction set; `rows` are those of the band; no other task has the band and panel.
-    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: usize, panel: &Panel, out: &SharedMut<f32>);
+    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: Band, panel: &Panel, out: &SharedMut<f32>);
 }
 
 /// A convolution packed for the kernel `K`.
@@ -88,23 +89,27 @@ impl<K: GemmF32Kernel> GemmF32<K> {
         self.bands.count() * self.splits
     }
 
-    /// What [`GemmF32Kernel::task`] does.
+    /// The part of the whole map that is a task's.
+    fn part(&self, task: usize) -> Part {
+        let (band, split, count) = (task / self.splits, task % self.splits, self.panels.count());
+        let panels = split * count / self.splits..(split + 1) * count / self.splits;
+        Part { band: self.bands.band(band), panels }
+    }
+
+    /// What [`GemmF32Kernel::part`] does: the outputs of a part, with `rows` for its padded input.
     ///
     /// # Safety
-    /// Those of [`GemmF32Kernel::task`].
+    /// Those of [`GemmF32Kernel::part`].
     #[inline(always)]
-    pub(crate) unsafe fn task_body(&self, task: usize, input: &[f32], rows: &SharedMut<f32>, out: &SharedMut<f32>) {
-        let (band, split) = (task / self.splits, task % self.splits);
+    pub(crate) unsafe fn part_body(&self, part: &Part, input: &[f32], rows: &mut [f32], out: &SharedMut<f32>) {
+        let band = part.band;
         let rows = if self.rows_len == 0 {
             &input[self.bands.in_start(band)..]
         } else {
-            // SAFETY: each task has a part of its own, by its number.
-            let rows = unsafe { rows.part(task * self.rows_len, self.rows_len) };
             self.bands.copy_padded(band, input, rows, 0.0, |x| x);
             &*rows
         };
-        let count = self.panels.count();
-        for index in split * count / self.splits..(split + 1) * count / self.splits {
+        for index in part.panels.clone() {
             let panel = self.panels.panel(index);
             // SAFETY: `rows` are those of this band, and tasks differ in their band or their panels.
             unsafe { K::panel(self, rows, band, &panel, out) };
@@ -113,7 +118,7 @@ impl<K: GemmF32Kernel> GemmF32<K> {
 
     /// The tiles of a band.
     #[inline(always)]
-    pub(crate) fn tiles(&self, band: usize) -> Tiles {
+    pub(crate) fn tiles(&self, band: Band) -> Tiles {
         self.bands.tiles(band, self.pixels)
     }
 
@@ -171,7 +176,29 @@ impl<K: GemmF32Kernel> PackedF32 for GemmF32<K> {
     fn run(&self, input: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team) {
         let rows = SharedMut::new(scratch);
         let out = SharedMut::new(output);
-        // SAFETY: `ConvF32::new` checked that the CPU has the instruction set; every task runs once.
-        team.run(self.tasks(), |task| unsafe { K::task(self, task, input, &rows, &out) });
+        // SAFETY: `ConvF32::new` checked that the CPU has the instruction set; every task runs once, with rows of its own.
+        team.run(self.tasks(), |task| unsafe {
+            let rows = rows.part(task * self.rows_len, self.rows_len);
+            K::part(self, &self.part(task), input, rows, &out);
+        });
+    }
+
+    fn row_kernel(&self) -> Option<&dyn RowKernel<f32>> {
+        Some(self)
+    }
+}
+
+impl<K: GemmF32Kernel> RowKernel<f32> for GemmF32<K> {
+    fn scratch_len(&self) -> usize {
+        self.rows_len
+    }
+
+    fn make(&self, rows: Range<usize>, input: InputRows<'_, f32>, output: &mut [f32], scratch: &mut [f32]) {
+        let out = SharedMut::new(output);
+        for band in self.bands.within(rows, input.first) {
+            let part = Part { band, panels: 0..self.panels.count() };
+            // SAFETY: `ConvF32::new` checked that the CPU has the instruction set; the slices are this call's alone.
+            unsafe { K::part(self, &part, input.values, &mut scratch[..self.rows_len], &out) };
+        }
     }
 }

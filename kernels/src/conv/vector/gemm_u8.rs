@@ -5,9 +5,12 @@
 //! padding and no tap that must be filled up. Weights stay bytes.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
-use super::{Activation8, Bands, EpilogueU8, Panel, Panels, Tile, TileShape, Tiles, scratch_as, scratch_bytes};
-use crate::conv::{Conv2d, PackedU8};
+use super::{
+    Activation8, Band, Bands, EpilogueU8, Panel, Panels, Part, Tile, TileShape, Tiles, scratch_as, scratch_bytes,
+};
+use crate::conv::{Conv2d, InputRows, PackedU8, RowKernel};
 use crate::shared::SharedMut;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::Scaling;
@@ -32,17 +35,17 @@ pub(crate) trait GemmU8Kernel: Send + Sync + Sized + 'static {
         TileShape::choose(Self::SHAPES, conv, Self::NR)
     }
 
-    /// [`GemmU8::task_body`] in a function that has the instruction set.
+    /// [`GemmU8::part_body`] in a function that has the instruction set.
     ///
     /// # Safety
-    /// The CPU has the instruction set. No two tasks of one run with the same number.
-    unsafe fn task(gemm: &GemmU8<Self>, task: usize, input: &[u8], rows: &SharedMut<Self::X>, out: &SharedMut<u8>);
+    /// The CPU has the instruction set. No other task has the part.
+    unsafe fn part(gemm: &GemmU8<Self>, part: &Part, input: &[u8], rows: &mut [Self::X], out: &SharedMut<u8>);
 
     /// The outputs of a panel and all tiles of a band.
     ///
     /// # Safety
     /// The CPU has the instruction set; `rows` are those of the band; no other task has the band and panel.
-    unsafe fn panel(gemm: &GemmU8<Self>, rows: &[Self::X], band: usize, panel: &Panel, out: &SharedMut<u8>);
+    unsafe fn panel(gemm: &GemmU8<Self>, rows: &[Self::X], band: Band, panel: &Panel, out: &SharedMut<u8>);
 }
 
 /// A convolution packed for the kernel `K`.
@@ -110,24 +113,28 @@ impl<K: GemmU8Kernel> GemmU8<K> {
         self.bands.count() * self.splits
     }
 
-    /// What [`GemmU8Kernel::task`] does.
+    /// The part of the whole map that is a task's.
+    fn part(&self, task: usize) -> Part {
+        let (band, split, count) = (task / self.splits, task % self.splits, self.panels.count());
+        let panels = split * count / self.splits..(split + 1) * count / self.splits;
+        Part { band: self.bands.band(band), panels }
+    }
+
+    /// What [`GemmU8Kernel::part`] does: the outputs of a part, with `rows` for its padded input.
     ///
     /// # Safety
-    /// Those of [`GemmU8Kernel::task`].
+    /// Those of [`GemmU8Kernel::part`].
     #[inline(always)]
-    pub(crate) unsafe fn task_body(&self, task: usize, input: &[u8], rows: &SharedMut<K::X>, out: &SharedMut<u8>) {
-        let (band, split) = (task / self.splits, task % self.splits);
+    pub(crate) unsafe fn part_body(&self, part: &Part, input: &[u8], rows: &mut [K::X], out: &SharedMut<u8>) {
+        let band = part.band;
         let rows = match K::X::unconverted(input) {
             Some(input) if self.rows_len == 0 => &input[self.bands.in_start(band)..],
             _ => {
-                // SAFETY: each task has a part of its own, by its number.
-                let rows = unsafe { rows.part(task * self.rows_len, self.rows_len) };
                 self.bands.copy_padded(band, input, rows, self.padding, K::X::from_u8);
                 &*rows
             }
         };
-        let count = self.panels.count();
-        for index in split * count / self.splits..(split + 1) * count / self.splits {
+        for index in part.panels.clone() {
             let panel = self.panels.panel(index);
             // SAFETY: `rows` are those of this band, and tasks differ in their band or their panels.
             unsafe { K::panel(self, rows, band, &panel, out) };
@@ -136,7 +143,7 @@ impl<K: GemmU8Kernel> GemmU8<K> {
 
     /// The tiles of a band.
     #[inline(always)]
-    pub(crate) fn tiles(&self, band: usize) -> Tiles {
+    pub(crate) fn tiles(&self, band: Band) -> Tiles {
         self.bands.tiles(band, self.pixels)
     }
 
@@ -194,8 +201,30 @@ impl<K: GemmU8Kernel> PackedU8 for GemmU8<K> {
     fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
         let rows = SharedMut::new(scratch_as(scratch));
         let out = SharedMut::new(output);
-        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once.
-        team.run(self.tasks(), |task| unsafe { K::task(self, task, input, &rows, &out) });
+        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once, with rows of its own.
+        team.run(self.tasks(), |task| unsafe {
+            let rows = rows.part(task * self.rows_len, self.rows_len);
+            K::part(self, &self.part(task), input, rows, &out);
+        });
+    }
+
+    fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
+        Some(self)
+    }
+}
+
+impl<K: GemmU8Kernel> RowKernel<u8> for GemmU8<K> {
+    fn scratch_len(&self) -> usize {
+        scratch_bytes::<K::X>(self.rows_len)
+    }
+
+    fn make(&self, rows: Range<usize>, input: InputRows<'_, u8>, output: &mut [u8], scratch: &mut [u8]) {
+        let (padded, out) = (&mut scratch_as(scratch)[..self.rows_len], SharedMut::new(output));
+        for band in self.bands.within(rows, input.first) {
+            let part = Part { band, panels: 0..self.panels.count() };
+            // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; the slices are this call's alone.
+            unsafe { K::part(self, &part, input.values, padded, &out) };
+        }
     }
 }
 
@@ -214,12 +243,12 @@ mod tests {
         const KR: usize = 4;
         const BAND_BYTES: usize = 1 << 10;
 
-        unsafe fn task(gemm: &GemmU8<Self>, task: usize, input: &[u8], rows: &SharedMut<u8>, out: &SharedMut<u8>) {
+        unsafe fn part(gemm: &GemmU8<Self>, part: &Part, input: &[u8], rows: &mut [u8], out: &SharedMut<u8>) {
             // SAFETY: the caller's promise.
-            unsafe { gemm.task_body(task, input, rows, out) }
+            unsafe { gemm.part_body(part, input, rows, out) }
         }
 
-        unsafe fn panel(gemm: &GemmU8<Self>, rows: &[u8], band: usize, panel: &Panel, out: &SharedMut<u8>) {
+        unsafe fn panel(gemm: &GemmU8<Self>, rows: &[u8], band: Band, panel: &Panel, out: &SharedMut<u8>) {
             let (run_len, weights) = (gemm.panels.run_len, gemm.weights(panel));
             for (tile, pixel) in gemm.tiles(band).flat_map(|tile| (0..tile.len).map(move |pixel| (tile, pixel))) {
                 // SAFETY: the caller's promise; each pixel's part is used once.

@@ -16,11 +16,16 @@ pub(crate) trait LanesF32 {
     /// `x` in every lane.
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(pointer: *const f32) -> Self::V;
+    /// Loads the first `count` lanes, up to all, and nothing behind them; the others are zeros.
+    unsafe fn load_first(pointer: *const f32, count: usize) -> Self::V;
     unsafe fn store(pointer: *mut f32, x: Self::V);
     /// Stores the first `out.len()` lanes, up to all.
     unsafe fn store_first(out: &mut [f32], x: Self::V);
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    /// `a` where it is larger than `b`, else `b`.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Equal to [`Activation::apply`] bit for bit.

@@ -3,6 +3,7 @@
 //! trait for a type that names the kernel; inside its functions everything here is inlined.
 
 mod depthwise_f32;
+mod depthwise_strip;
 #[cfg(target_arch = "aarch64")]
 mod depthwise_u8;
 mod epilogue;
@@ -10,20 +11,25 @@ mod expand_f32;
 mod gemm_f32;
 mod gemm_u8;
 mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod max_pool;
 mod panels;
 mod tiling;
 mod winograd_f32;
 
-pub(crate) use self::depthwise_f32::{DepthwiseF32, DepthwiseF32Kernel, Row};
+pub(crate) use self::depthwise_f32::{DepthwiseF32, DepthwiseF32Kernel, depthwise_kernel};
+pub(crate) use self::depthwise_strip::{DepthwiseStrip, layout};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use self::depthwise_u8::{DepthwiseU8, DepthwiseU8Kernel};
 pub(crate) use self::epilogue::EpilogueU8;
-pub(crate) use self::expand_f32::{DepthwiseStrip, ExpandF32, ExpandF32Kernel, ExpandStrip, Items, is_expand};
+pub(crate) use self::expand_f32::{ExpandF32, ExpandF32Kernel, ExpandStrip, Items, is_expand};
 pub(crate) use self::gemm_f32::{GemmF32, GemmF32Kernel};
 pub(crate) use self::gemm_u8::{GemmU8, GemmU8Kernel};
 pub(crate) use self::lanes::LanesF32;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use self::max_pool::max_pool_row;
 pub(crate) use self::panels::{Panel, Panels};
-pub(crate) use self::tiling::{Bands, Tile, TileShape, Tiles, even_tiles};
+pub(crate) use self::tiling::{Band, Bands, Part, Tile, TileShape, Tiles, even_tiles};
 pub(crate) use self::winograd_f32::{
     Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_kernel,
 };

@@ -21,7 +21,7 @@ pub(crate) struct Panels {
     pub(crate) nr: usize,
     /// Most blocks of a panel.
     blocks: usize,
-    kr: usize,
+    pub(crate) kr: usize,
 }
 
 /// One panel: a few blocks of output channels of one group, whose sums a tile holds at once.

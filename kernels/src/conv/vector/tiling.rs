@@ -35,13 +35,29 @@ impl TileShape {
     }
 }
 
-/// Lengths and numbers of the tiles of at most `most` pixels that `pixels` are cut into, as evenly as can be: those with a
-/// pixel more, if any, and the others.
+/// Lengths and numbers, which may be 0, of the tiles of at most `most` pixels that `pixels` are cut into, as evenly as can be: those
+/// with a pixel more, and the others.
 #[inline(always)]
-pub(crate) fn even_tiles(pixels: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn even_tiles(pixels: usize, most: usize) -> [(usize, usize); 2] {
     let tiles = pixels.div_ceil(most).max(1);
     let (len, larger) = (pixels / tiles, pixels % tiles);
-    [(len + 1, larger), (len, tiles - larger)].into_iter().filter(|&(len, tiles)| len * tiles > 0)
+    [(len + 1, larger), (len, if len == 0 { 0 } else { tiles - larger })]
+}
+
+/// A band: so many output rows of a convolution, and which rows the slices of input and output that a kernel gets begin with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Band {
+    first: usize,
+    end: usize,
+    in_first: usize,
+    out_first: usize,
+}
+
+/// Work of one task: a band, and which panels of channels of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) band: Band,
+    pub(crate) panels: Range<usize>,
 }
 
 /// A convolution cut into bands.
@@ -53,6 +69,8 @@ pub(crate) struct Bands {
     rows: usize,
     /// Elements from one pixel of the padded rows to the next.
     pixel_stride: usize,
+    /// Rows of `conv` that a row of the map is: its pixels, where it is seen as a column of them.
+    map_row: usize,
 }
 
 impl Bands {
@@ -60,13 +78,14 @@ impl Bands {
     /// `bytes`; no fewer than there should be tasks, where each would still have enough to do.
     pub(crate) fn new(conv: &Conv2d, pixel_stride: usize, element: usize, bytes: usize) -> Self {
         let pointwise = conv.kernel == [1, 1] && conv.stride == [1, 1] && conv.padding == [0, 0];
+        let map_row = if pointwise { conv.in_w } else { 1 };
         let conv = if pointwise { Conv2d { in_h: conv.in_h * conv.in_w, in_w: 1, ..*conv } } else { *conv };
         let row_bytes = (conv.in_w + 2 * conv.padding[1]) * pixel_stride * element;
         let overlap = conv.kernel[0].saturating_sub(conv.stride[0]);
         let fitting = (bytes / row_bytes).saturating_sub(overlap) / conv.stride[0];
         let tasks = (conv.macs() / MIN_TASK_MACS).clamp(1, TASKS as u64) as usize;
         let rows = fitting.min(conv.out_h().div_ceil(tasks)).max(1);
-        Self { conv, rows, pixel_stride }
+        Self { conv, rows, pixel_stride, map_row }
     }
 
     /// Where a row is one pixel, makes bands as few as tiles of `tile` pixels allow, and of even size.
@@ -89,7 +108,7 @@ impl Bands {
 
     /// Output pixels of the largest band; of all bands, where a row is one pixel, since their size then follows the tile's.
     pub(crate) fn pixels(&self) -> usize {
-        if self.conv.out_w() == 1 { self.conv.out_h() } else { self.rows.min(self.conv.out_h()) * self.conv.out_w() }
+        if self.conv.out_w() == 1 { self.conv.out_h() } else { self.rows() * self.conv.out_w() }
     }
 
     /// Number of bands.
@@ -103,14 +122,38 @@ impl Bands {
         tasks.div_ceil(self.count()).min(blocks)
     }
 
-    /// Output rows of a band.
-    pub(crate) fn out_rows(&self, band: usize) -> Range<usize> {
-        band * self.rows..((band + 1) * self.rows).min(self.conv.out_h())
+    /// Most output rows of a band.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.min(self.conv.out_h())
+    }
+
+    /// A band of the whole map, by its number.
+    pub(crate) fn band(&self, index: usize) -> Band {
+        let end = ((index + 1) * self.rows).min(self.conv.out_h());
+        Band { first: index * self.rows, end, in_first: 0, out_first: 0 }
+    }
+
+    /// The bands of some output rows of the map, for an input slice that begins with the map's input row `in_first` and an output
+    /// slice of just these rows.
+    pub(crate) fn within(&self, rows: Range<usize>, in_first: usize) -> impl Iterator<Item = Band> {
+        let (start, end, in_first) = (rows.start * self.map_row, rows.end * self.map_row, in_first * self.map_row);
+        (start..end).step_by(self.rows).map(move |first| Band {
+            first,
+            end: end.min(first + self.rows),
+            in_first,
+            out_first: start,
+        })
     }
 
     /// Where a band's first row starts in an input without padding.
-    pub(crate) fn in_start(&self, band: usize) -> usize {
-        self.out_rows(band).start * self.conv.stride[0] * self.conv.in_w * self.conv.in_c
+    pub(crate) fn in_start(&self, band: Band) -> usize {
+        (band.first * self.conv.stride[0] - band.in_first) * self.conv.in_w * self.conv.in_c
+    }
+
+    /// Where a band's first output lies among the output's pixels, and how many it has.
+    pub(crate) fn out_pixels(&self, band: Band) -> (usize, usize) {
+        let w = self.conv.out_w();
+        ((band.first - band.out_first) * w, (band.end - band.first) * w)
     }
 
     /// Columns of the padded input.
@@ -120,19 +163,19 @@ impl Bands {
 
     /// Elements of the padded input rows of the largest band.
     pub(crate) fn padded_len(&self) -> usize {
-        self.padded_rows(self.rows.min(self.conv.out_h())) * self.padded_w() * self.pixel_stride
+        self.padded_rows(self.rows()) * self.padded_w() * self.pixel_stride
     }
 
     /// Elements of the padded input rows of a band.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn rows_len(&self, band: usize) -> usize {
-        self.padded_rows(self.out_rows(band).len()) * self.padded_w() * self.pixel_stride
+    pub(crate) fn rows_len(&self, band: Band) -> usize {
+        self.padded_rows(band.end - band.first) * self.padded_w() * self.pixel_stride
     }
 
     /// Where the windows of the largest band's pixels start in its padded rows.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn windows(&self) -> Vec<u32> {
-        let (rows, w) = (self.rows.min(self.conv.out_h()), self.conv.out_w());
+        let (rows, w) = (self.rows(), self.conv.out_w());
         let (down, right) =
             (self.conv.stride[0] * self.padded_w() * self.pixel_stride, self.conv.stride[1] * self.pixel_stride);
         (0..rows * w).map(|pixel| (pixel / w * down + pixel % w * right) as u32).collect()
@@ -143,28 +186,33 @@ impl Bands {
         (out_rows - 1) * self.conv.stride[0] + self.conv.kernel[0]
     }
 
+    /// The row of the input slice that a band's padded row `index` is; none in the padding.
+    pub(crate) fn in_row(&self, band: Band, index: usize) -> Option<usize> {
+        let row = (band.first * self.conv.stride[0] + index).checked_sub(self.conv.padding[0])?;
+        (row < self.conv.in_h).then(|| row - band.in_first)
+    }
+
     /// Copies the input rows of a band, with padding around them, and converts their elements. Elements of a pixel
     /// beyond its channels, where the pixel stride is larger, keep their old values.
     #[inline(always)]
     pub(crate) fn copy_padded<S: Copy, D: Copy>(
         &self,
-        band: usize,
+        band: Band,
         input: &[S],
         out: &mut [D],
         padding: D,
         convert: impl Fn(S) -> D + Copy,
     ) {
-        let (conv, out_rows) = (&self.conv, self.out_rows(band));
-        let (c, stride, rows) = (conv.in_c, self.pixel_stride, self.padded_rows(out_rows.len()));
-        let first = out_rows.start * conv.stride[0];
+        let (conv, c, stride) = (&self.conv, self.conv.in_c, self.pixel_stride);
+        let rows = self.padded_rows(band.end - band.first);
         let row_len = self.padded_w() * stride;
         if conv.padding == [0, 0] && stride == c {
-            let input = &input[first * row_len..][..rows * row_len];
+            let input = &input[self.in_start(band)..][..rows * row_len];
             out.iter_mut().zip(input).for_each(|(out, &x)| *out = convert(x));
             return;
         }
         for (index, out) in out.chunks_exact_mut(row_len).take(rows).enumerate() {
-            let Some(row) = (first + index).checked_sub(conv.padding[0]).filter(|&row| row < conv.in_h) else {
+            let Some(row) = self.in_row(band, index) else {
                 out.fill(padding);
                 continue;
             };
@@ -185,12 +233,11 @@ impl Bands {
 
     /// The output pixels of a band in tiles of at most `tile` (up to [`MAX_TILE`]) pixels, of even size. Offsets count
     /// from the band's first padded row.
-    pub(crate) fn tiles(&self, band: usize, tile: usize) -> Tiles {
-        let rows = self.out_rows(band);
-        let (w, pixels) = (self.conv.out_w(), rows.len() * self.conv.out_w());
+    pub(crate) fn tiles(&self, band: Band, tile: usize) -> Tiles {
+        let (w, (first, pixels)) = (self.conv.out_w(), self.out_pixels(band));
         Tiles {
-            next: rows.start * w,
-            end: rows.start * w + pixels,
+            next: first,
+            end: first + pixels,
             left: pixels.div_ceil(tile),
             column: 0,
             columns: w,
@@ -204,7 +251,7 @@ impl Bands {
 /// A few output pixels in a row (which may wrap to the next).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tile {
-    /// The first pixel's number in the output.
+    /// The first pixel's number in the output slice.
     pub(crate) first: usize,
     /// Number of pixels.
     pub(crate) len: usize,
@@ -264,8 +311,8 @@ mod tests {
         let bands = Bands::new(&conv, 4, 2, 2 * 4 * 10 * 5);
         let mut expected = 0;
         for band in 0..bands.count() {
-            let first_row = bands.out_rows(band).start;
-            for tile in bands.tiles(band, 6) {
+            let first_row = bands.out_pixels(bands.band(band)).0 / conv.out_w();
+            for tile in bands.tiles(bands.band(band), 6) {
                 assert!(tile.first == expected && (1..=6).contains(&tile.len));
                 for (index, offset) in tile.offsets[..tile.len].iter().enumerate() {
                     let (y, x) = ((expected + index) / conv.out_w() - first_row, (expected + index) % conv.out_w());
@@ -285,7 +332,7 @@ mod tests {
             Conv2d { in_h: 2, in_w: 2, in_c: 1, out_c: 1, kernel: [3, 3], stride: [1, 1], padding: [1, 1], groups: 1 };
         let bands = Bands::new(&conv, 1, 1, 1 << 20);
         let mut out = [0_i16; 16];
-        bands.copy_padded(0, &[1_u8, 2, 3, 4], &mut out, 9, i16::from);
+        bands.copy_padded(bands.band(0), &[1_u8, 2, 3, 4], &mut out, 9, i16::from);
         assert_eq!(out, [9, 9, 9, 9, 9, 1, 2, 9, 9, 3, 4, 9, 9, 9, 9, 9]);
     }
 }

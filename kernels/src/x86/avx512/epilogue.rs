@@ -58,7 +58,7 @@ fn relu6(x: __m512) -> __m512 {
 
 /// Lanes below `count` set, for masked loads and stores.
 #[inline(always)]
-pub(super) fn mask(count: usize) -> __mmask16 {
+pub(in crate::x86) fn mask(count: usize) -> __mmask16 {
     if count >= LANES { !0 } else { (1 << count) - 1 }
 }
 

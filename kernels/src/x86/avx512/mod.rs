@@ -4,12 +4,10 @@
 //! summed in pairs by `vpmaddwd`, as on AVX2. 32 registers hold a tile of about 24 sums: several blocks of 16 channels by
 //! a few pixels, in the shape that suits the layer (`TileShape`).
 
-mod depthwise_f32;
 mod depthwise_u8;
 pub(super) mod epilogue;
 mod gemm;
 pub(crate) mod ops;
 
-pub(crate) use depthwise_f32::DEPTHWISE_F32;
 pub(crate) use depthwise_u8::DEPTHWISE_U8_VNNI;
 pub(crate) use gemm::{GEMM_F32, GEMM_U8, GEMM_U8_VNNI};

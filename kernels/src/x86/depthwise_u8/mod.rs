@@ -8,12 +8,13 @@
 mod plan;
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use self::plan::{NR, PAIR, Plan};
 use super::epilogue::{Constants, Scaling, store_u8};
 use super::exceeds_127;
-use crate::conv::vector::{Bands, EpilogueU8};
-use crate::conv::{Conv2d, KernelInfo, KernelOp, PackedU8, U8Kernel};
+use crate::conv::vector::{Band, Bands, EpilogueU8, Part};
+use crate::conv::{Conv2d, InputRows, KernelInfo, KernelOp, PackedU8, RowKernel, U8Kernel};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Element, Isa, Requantize, Team};
 
@@ -94,16 +95,21 @@ impl DepthwiseU8 {
         self.bands.count() * self.splits
     }
 
+    /// The part of the whole map that is a task's; its panels are blocks of channels.
+    fn part(&self, task: usize) -> Part {
+        let (band, split, blocks) = (task / self.splits, task % self.splits, self.plans.len());
+        Part { band: self.bands.band(band), panels: split * blocks / self.splits..(split + 1) * blocks / self.splits }
+    }
+
+    /// The outputs of a part, with `rows` for a copy of its input.
+    ///
     /// # Safety
-    /// The CPU has AVX2 and FMA. No two tasks of one run with the same number.
+    /// The CPU has AVX2 and FMA. No other task has the part.
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn task(&self, task: usize, input: &[u8], scratch: &SharedMut<u8>, out: &SharedMut<u8>) {
-        let (band, split) = (task / self.splits, task % self.splits);
-        // SAFETY: each task has a part of its own, by its number.
-        let rows = unsafe { scratch.part(task * self.rows_len, self.rows_len) };
+    unsafe fn make_part(&self, part: Part, input: &[u8], rows: &mut [u8], out: &SharedMut<u8>) {
+        let band = part.band;
         let rows = &mut rows[..self.bands.rows_len(band)];
-        let blocks = self.plans.len();
-        for block in split * blocks / self.splits..(split + 1) * blocks / self.splits {
+        for block in part.panels {
             self.copy(band, block * NR, input, rows);
             let expected = !self.plans_127.is_empty() && !exceeds_127(rows);
             let plan = if expected { &self.plans_127[block] } else { &self.plans[block] };
@@ -123,11 +129,10 @@ impl DepthwiseU8 {
     /// other ones, which no output depends on.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn copy(&self, band: usize, channel: usize, input: &[u8], rows: &mut [u8]) {
-        let (Conv2d { in_h, in_w, padding, stride, .. }, in_c) = (self.bands.conv, self.conv.in_c);
-        let first = self.bands.out_rows(band).start * stride[0];
+    fn copy(&self, band: Band, channel: usize, input: &[u8], rows: &mut [u8]) {
+        let (Conv2d { in_w, padding, .. }, in_c) = (self.bands.conv, self.conv.in_c);
         for (index, out) in rows.chunks_exact_mut(self.bands.padded_w() * NR).enumerate() {
-            let Some(row) = (first + index).checked_sub(padding[0]).filter(|&row| row < in_h) else {
+            let Some(row) = self.bands.in_row(band, index) else {
                 out.fill(self.padding);
                 continue;
             };
@@ -162,14 +167,13 @@ impl DepthwiseU8 {
     /// the plan's bound.
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    unsafe fn block<const S: u8>(&self, band: usize, block: usize, plan: &Plan, rows: &[u8], out: &SharedMut<u8>) {
-        let out_rows = self.bands.out_rows(band);
-        let (w, out_c) = (self.bands.conv.out_w(), self.conv.out_c);
-        let windows = &self.windows[..out_rows.len() * w];
+    unsafe fn block<const S: u8>(&self, band: Band, block: usize, plan: &Plan, rows: &[u8], out: &SharedMut<u8>) {
+        let ((first, pixels), out_c) = (self.bands.out_pixels(band), self.conv.out_c);
+        let windows = &self.windows[..pixels];
         // What tiles read unchecked, and write.
         assert!(windows.last().is_none_or(|&last| last as usize + self.reach <= rows.len()));
         let (constants, len) = (self.epilogue.constants(block * NR, NR), (out_c - block * NR).min(NR));
-        let mut out = out.span(out_rows.start * w * out_c + block * NR, (windows.len() - 1) * out_c + len);
+        let mut out = out.span(first * out_c + block * NR, (windows.len() - 1) * out_c + len);
         for windows in windows.chunks(MR) {
             // SAFETY: the caller's promise; all taps of the windows lie in `rows`, and `len` channels of each output pixel of
             // the band in `out`, as checked; the pointer moves past the last pixel at most.
@@ -323,7 +327,28 @@ impl PackedU8 for DepthwiseU8 {
     fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
         let scratch = SharedMut::new(scratch);
         let out = SharedMut::new(output);
-        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once.
-        team.run(self.tasks(), |task| unsafe { self.task(task, input, &scratch, &out) });
+        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once, with rows of its own.
+        team.run(self.tasks(), |task| unsafe {
+            self.make_part(self.part(task), input, scratch.part(task * self.rows_len, self.rows_len), &out);
+        });
+    }
+
+    fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
+        Some(self)
+    }
+}
+
+impl RowKernel<u8> for DepthwiseU8 {
+    fn scratch_len(&self) -> usize {
+        self.rows_len
+    }
+
+    fn make(&self, rows: Range<usize>, input: InputRows<'_, u8>, output: &mut [u8], scratch: &mut [u8]) {
+        let out = SharedMut::new(output);
+        for band in self.bands.within(rows, input.first) {
+            let part = Part { band, panels: 0..self.plans.len() };
+            // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; the slices are this call's alone.
+            unsafe { self.make_part(part, input.values, &mut scratch[..self.rows_len], &out) };
+        }
     }
 }

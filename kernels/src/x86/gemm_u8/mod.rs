@@ -11,13 +11,14 @@ mod plan;
 mod widened;
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use self::plan::{GROUP, KR, NR, Plan, plan};
 pub(crate) use self::widened::WIDENED_U8;
 use super::epilogue::{Constants, Scaling, store_u8};
 use super::exceeds_127;
-use crate::conv::vector::{Bands, EpilogueU8, Panel, Panels};
-use crate::conv::{Conv2d, KernelInfo, KernelOp, PackedU8, U8Kernel};
+use crate::conv::vector::{Bands, EpilogueU8, Panel, Panels, Part};
+use crate::conv::{Conv2d, InputRows, KernelInfo, KernelOp, PackedU8, RowKernel, U8Kernel};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Isa, Requantize, Team};
 
@@ -127,29 +128,35 @@ impl GemmU8 {
         self.bands.count() * self.splits
     }
 
+    /// The part of the whole map that is a task's.
+    fn part(&self, task: usize) -> Part {
+        let (band, split, count) = (task / self.splits, task % self.splits, self.panels.count());
+        let panels = split * count / self.splits..(split + 1) * count / self.splits;
+        Part { band: self.bands.band(band), panels }
+    }
+
+    /// The outputs of a part; `scratch` is for its padded rows and flags.
+    ///
     /// # Safety
-    /// The CPU has AVX2 and FMA. No two tasks of one run with the same number.
+    /// The CPU has AVX2 and FMA. No other task has the part.
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn task(&self, task: usize, input: &[u8], scratch: &SharedMut<u8>, out: &SharedMut<u8>) {
-        let (band, split) = (task / self.splits, task % self.splits);
-        // SAFETY: each task has a part of its own, by its number.
-        let part = unsafe { scratch.part(task * (self.rows_len + self.flags_len), self.rows_len + self.flags_len) };
-        let (rows, flags) = part.split_at_mut(self.rows_len);
+    unsafe fn make_part(&self, part: Part, input: &[u8], scratch: &mut [u8], out: &SharedMut<u8>) {
+        let band = part.band;
+        let (rows, flags) = scratch.split_at_mut(self.rows_len);
         let rows = if self.rows_len == 0 {
             &input[self.bands.in_start(band)..]
         } else {
             self.bands.copy_padded(band, input, rows, self.padding, |x| x);
             &*rows
         };
-        let out_rows = self.bands.out_rows(band);
-        let (first, pixels) = (out_rows.start * self.bands.conv.out_w(), out_rows.len() * self.bands.conv.out_w());
+        let (first, pixels) = self.bands.out_pixels(band);
         let windows = &self.windows[..pixels];
         let reach = self.panels.reach() + self.bands.conv.in_c - self.panels.group_in;
         // The last window is the furthest: what tiles read unchecked.
         assert!(windows.last().is_none_or(|&last| last as usize + reach <= rows.len()));
         let flagged = self.flag_tiles(rows, windows, flags);
-        let (count, groups) = (self.panels.count(), self.panels.block_len() / GROUP);
-        for index in split * count / self.splits..(split + 1) * count / self.splits {
+        let groups = self.panels.block_len() / GROUP;
+        for index in part.panels {
             let panel = self.panels.panel(index);
             let weights = &self.weights[panel.weights..][..self.panels.block_len()];
             let offsets = &self.offsets[index * groups..][..groups];
@@ -436,7 +443,29 @@ impl PackedU8 for GemmU8 {
     fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
         let scratch = SharedMut::new(scratch);
         let out = SharedMut::new(output);
-        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once.
-        team.run(self.tasks(), |task| unsafe { self.task(task, input, &scratch, &out) });
+        let scratch_len = self.rows_len + self.flags_len;
+        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once, with scratch of its own.
+        team.run(self.tasks(), |task| unsafe {
+            self.make_part(self.part(task), input, scratch.part(task * scratch_len, scratch_len), &out);
+        });
+    }
+
+    fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
+        Some(self)
+    }
+}
+
+impl RowKernel<u8> for GemmU8 {
+    fn scratch_len(&self) -> usize {
+        self.rows_len + self.flags_len
+    }
+
+    fn make(&self, rows: Range<usize>, input: InputRows<'_, u8>, output: &mut [u8], scratch: &mut [u8]) {
+        let out = SharedMut::new(output);
+        for band in self.bands.within(rows, input.first) {
+            let part = Part { band, panels: 0..self.panels.count() };
+            // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; the slices are this call's alone.
+            unsafe { self.make_part(part, input.values, &mut scratch[..self.rows_len + self.flags_len], &out) };
+        }
     }
 }

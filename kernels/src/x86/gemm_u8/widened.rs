@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::super::epilogue::store_u8;
-use crate::conv::vector::{GemmU8, GemmU8Kernel, Panel, Tile, by_pixels};
+use crate::conv::vector::{Band, GemmU8, GemmU8Kernel, Panel, Part, Tile, by_pixels};
 use crate::conv::{KernelInfo, KernelOp, PackedU8, U8Kernel};
 use crate::shared::SharedMut;
 use crate::{Isa, Team};
@@ -63,14 +63,14 @@ impl GemmU8Kernel for Avx2 {
     const BAND_BYTES: usize = 96 << 10;
 
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn task(gemm: &GemmU8<Self>, task: usize, input: &[u8], rows: &SharedMut<i16>, out: &SharedMut<u8>) {
+    unsafe fn part(gemm: &GemmU8<Self>, part: &Part, input: &[u8], rows: &mut [i16], out: &SharedMut<u8>) {
         // SAFETY: the caller's promise.
-        unsafe { gemm.task_body(task, input, rows, out) }
+        unsafe { gemm.part_body(part, input, rows, out) }
     }
 
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    unsafe fn panel(gemm: &GemmU8<Self>, rows: &[i16], band: usize, panel: &Panel, out: &SharedMut<u8>) {
+    unsafe fn panel(gemm: &GemmU8<Self>, rows: &[i16], band: Band, panel: &Panel, out: &SharedMut<u8>) {
         for tile in gemm.tiles(band) {
             by_pixels!(outputs(gemm, rows, &tile, panel, out), [1 2 3 4 5], 2 or 1)
         }

@@ -12,11 +12,12 @@ mod epilogue;
 mod tile;
 
 use std::arch::x86_64::__m512i;
+use std::ops::Range;
 
 use self::epilogue::{Epilogue, GENERAL, POSITIVE, SCALED};
 use self::tile::{Strip, Tile, VECTOR};
-use crate::conv::vector::{scratch_as, scratch_bytes};
-use crate::conv::{Conv2d, KernelInfo, KernelOp, PackedU8, U8Kernel};
+use crate::conv::vector::scratch_bytes;
+use crate::conv::{Conv2d, InputRows, KernelInfo, KernelOp, PackedU8, RowKernel, U8Kernel};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Element, Isa, Requantize, Team};
 
@@ -180,7 +181,7 @@ impl Depthwise {
 
     /// The output rows of a task.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    fn task(&self, first: usize, input: &[u8], words: &mut [u8], out: &mut [u8]) {
+    fn task(&self, first: usize, input: InputRows<u8>, words: &mut [u8], out: &mut [u8]) {
         match self.epilogue.way {
             POSITIVE => self.rows::<POSITIVE>(first, input, words, out),
             SCALED => self.rows::<SCALED>(first, input, words, out),
@@ -189,7 +190,7 @@ impl Depthwise {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    fn rows<const WAY: u8>(&self, first: usize, input: &[u8], words: &mut [u8], out: &mut [u8]) {
+    fn rows<const WAY: u8>(&self, first: usize, input: InputRows<u8>, words: &mut [u8], out: &mut [u8]) {
         match (self.shape.kernel, self.shape.stride) {
             (3, 1) => self.strips::<3, 1, 4, 2, 3, 2, WAY>(first, input, words, out),
             (3, _) => self.strips::<3, 2, 3, 1, 2, 4, WAY>(first, input, words, out),
@@ -212,7 +213,7 @@ impl Depthwise {
     >(
         &self,
         first: usize,
-        input: &[u8],
+        input: InputRows<u8>,
         words: &mut [u8],
         out: &mut [u8],
     ) {
@@ -245,7 +246,7 @@ impl Depthwise {
     >(
         &self,
         [first, row]: [usize; 2],
-        input: &[u8],
+        input: InputRows<u8>,
         words: &mut [u8],
         out: &mut [u8],
     ) {
@@ -262,8 +263,9 @@ impl Depthwise {
             let row = (row + lane * OR).min(rows.saturating_sub(OR));
             for r in 0..R {
                 let y = ((first + row) * S + r).wrapping_sub(conv.padding[0]);
-                if y < conv.in_h {
-                    strip.rows[1][r][lane] = input[y * in_len..][..in_len].as_ptr();
+                // Rows beyond those given are of outputs that are not wanted.
+                if y < conv.in_h.min(input.first + input.values.len() / in_len) {
+                    strip.rows[1][r][lane] = input.values[(y - input.first) * in_len..][..in_len].as_ptr();
                 }
             }
             for o in 0..OR {
@@ -308,14 +310,33 @@ impl PackedU8 for Depthwise {
     }
 
     fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
-        let scratch = scratch_as::<u8>(scratch);
-        // Loads and stores of whole cache lines are faster.
-        let aligned = scratch.as_ptr().align_offset(VECTOR).min(VECTOR);
-        let (words, words_len) = (SharedMut::new(&mut scratch[aligned..]), self.words_len());
+        let (words, words_len) = (SharedMut::new(aligned(scratch)), self.words_len());
+        let input = InputRows { first: 0, values: input };
         team.run_chunks(output, self.task_rows * self.conv.out_w() * self.conv.out_c, |task, out| {
             // SAFETY: each task has words of its own, by its number; `ConvU8::new` checked that the CPU has the instruction
             // set.
             unsafe { self.task(task * self.task_rows, input, words.part(task * words_len, words_len), out) }
         });
     }
+
+    fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
+        Some(self)
+    }
+}
+
+impl RowKernel<u8> for Depthwise {
+    fn scratch_len(&self) -> usize {
+        scratch_bytes::<u8>(self.words_len() + VECTOR)
+    }
+
+    fn make(&self, rows: Range<usize>, input: InputRows<'_, u8>, output: &mut [u8], scratch: &mut [u8]) {
+        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set.
+        unsafe { self.task(rows.start, input, aligned(scratch), output) }
+    }
+}
+
+/// The scratch from a cache line's start on: loads and stores of whole lines are faster.
+fn aligned(scratch: &mut [u8]) -> &mut [u8] {
+    let start = scratch.as_ptr().align_offset(VECTOR).min(VECTOR);
+    &mut scratch[start..]
 }

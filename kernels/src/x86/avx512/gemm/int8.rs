@@ -5,9 +5,9 @@ use std::arch::x86_64::*;
 use super::super::super::epilogue::Scaling;
 use super::super::epilogue::LANES;
 use super::strip::{Layer, MAX_PIXELS, Strip, choose};
-use super::{AHEAD, broadcast, by_shape, each, gemm_sums};
+use super::{broadcast, by_shape, each, gemm_sums};
 use crate::Isa;
-use crate::conv::vector::{EpilogueU8, GemmU8, GemmU8Kernel, Panel, TileShape};
+use crate::conv::vector::{Band, EpilogueU8, GemmU8, GemmU8Kernel, Panel, Part, TileShape};
 use crate::conv::{Conv2d, KernelInfo, KernelOp, U8Kernel};
 use crate::shared::SharedMut;
 
@@ -32,14 +32,14 @@ macro_rules! gemm_u8 {
             }
 
             #[target_feature(enable = $features)]
-            unsafe fn task(gemm: &GemmU8<Self>, task: usize, input: &[u8], rows: &SharedMut<$x>, out: &SharedMut<u8>) {
+            unsafe fn part(gemm: &GemmU8<Self>, part: &Part, input: &[u8], rows: &mut [$x], out: &SharedMut<u8>) {
                 // SAFETY: the caller's promise.
-                unsafe { gemm.task_body(task, input, rows, out) }
+                unsafe { gemm.part_body(part, input, rows, out) }
             }
 
             #[target_feature(enable = $features)]
             #[inline]
-            unsafe fn panel(gemm: &GemmU8<Self>, rows: &[$x], band: usize, panel: &Panel, out: &SharedMut<u8>) {
+            unsafe fn panel(gemm: &GemmU8<Self>, rows: &[$x], band: Band, panel: &Panel, out: &SharedMut<u8>) {
                 let layer = Layer { bands: &gemm.bands, panels: &gemm.panels, windows: &gemm.windows };
                 let mut strip = Strip::new(&layer, (band, rows), (panel, gemm.weights(panel)), out);
                 let constants = Constants::new(&gemm.epilogue, panel);
@@ -81,7 +81,7 @@ macro_rules! gemm_u8 {
                 // SAFETY: a tile's pixels, the strip's runs, constants and outputs.
                 unsafe {
                     let pixels = strip.windows::<MR>(first);
-                    let (sums, half_sums) = sums::<MR, NB, H, false, u8>(strip, pixels, start, half_start);
+                    let (sums, half_sums) = sums::<MR, NB, H, false, u8>(strip, pixels, start, half_start, strip.ahead::<MR>(first));
                     let tile = Sums::<MR, NB, H> { whole: sums, half: half_sums };
                     tile.store::<$x, S>(strip, constants, strip.out.wrapping_add(first * strip.out_c));
                 }

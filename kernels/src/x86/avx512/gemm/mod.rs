@@ -7,9 +7,6 @@
 use std::arch::asm;
 use std::arch::x86_64::__m512i;
 
-/// Weights between those in use and those that are asked for, where memory is waited for: time for it to answer.
-const AHEAD: usize = 1024;
-
 mod float;
 mod int8;
 mod strip;
@@ -55,7 +52,7 @@ unsafe fn broadcast<T>(window: *const T, k: usize) -> __m512i {
 }
 
 /// Defines `sums`: those of products, and what they start with, of a tile of `MR` pixels by `NB` blocks of 16 channels and `H` (0 or 1)
-/// half blocks. `$kr` products are summed by one step of `|sum, x, w|`; the other closures load a block's weights of one step, and
+/// half blocks. With `PREFETCH` it asks for weights from `ahead` on meanwhile. `$kr` products are summed by one step of `|sum, x, w|`; the other closures load a block's weights of one step, and
 /// a pixel's activations of one step.
 macro_rules! gemm_sums {
     (
@@ -74,8 +71,9 @@ macro_rules! gemm_sums {
             pixels: [*const $x; MR],
             start: [$vector; NB],
             half_start: [$half; H],
+            ahead: *const $w,
         ) -> ([[$vector; NB]; MR], [[$half; H]; MR]) {
-            let mut weights = strip.weights;
+            let (mut weights, mut ahead) = (strip.weights, ahead);
             let (mut sums, mut half_sums) = ([start; MR], [half_start; MR]);
             let mut runs = strip.runs.as_ptr_range();
             // Loops that end with their test: there is a run, and a step in it.
@@ -96,9 +94,8 @@ macro_rules! gemm_sums {
                         $load_half
                     });
                     if PREFETCH {
-                        for block in 0..NB {
-                            _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(block * LANES * $kr + AHEAD).cast());
-                        }
+                        _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                        ahead = ahead.wrapping_add(strip.ahead_step);
                     }
                     // SAFETY: as above; one past the end after the last step.
                     weights = unsafe { weights.add((NB + H) * LANES * $kr) };

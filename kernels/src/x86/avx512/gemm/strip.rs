@@ -1,10 +1,8 @@
 //! Which tiles a layer's outputs are cut into, and what the tiles of a band and panel share.
 
-use std::ops::Range;
-
 use super::super::epilogue::LANES;
 use crate::conv::Conv2d;
-use crate::conv::vector::{Bands, Panel, Panels, TileShape};
+use crate::conv::vector::{Band, Bands, Panel, Panels, TileShape};
 use crate::shared::SharedMut;
 
 /// Most pixels of a tile, and blocks of a panel.
@@ -69,6 +67,11 @@ pub(super) struct Strip<'a, X, W, O> {
     pub(super) run_len: usize,
     /// The panel's, as [`Panels::pack`] lays them.
     pub(super) weights: *const W,
+    /// Where the next panel's lie, if there is one, and how many of them each step of a tile and each tile asks for: all tiles together
+    /// ask for all, so that the next strip's first tile finds them near.
+    ahead: *const W,
+    pub(super) ahead_step: usize,
+    ahead_tile: usize,
     /// The first pixel's outputs, how many of the panel's channels there are, and elements from one pixel to the next.
     pub(super) out: *mut O,
     pub(super) channels: usize,
@@ -83,28 +86,33 @@ impl<'a, X, W, O> Strip<'a, X, W, O> {
     #[inline(always)]
     pub(super) fn new(
         layer: &Layer<'a>,
-        (band, rows): (usize, &[X]),
+        (band, rows): (Band, &[X]),
         (panel, weights): (&Panel, &[W]),
         out: &SharedMut<O>,
     ) -> Self {
         let (bands, panels) = (layer.bands, layer.panels);
-        let (out_rows, w, out_c): (Range<usize>, _, _) = (bands.out_rows(band), bands.conv.out_w(), bands.conv.out_c);
-        let windows = &layer.windows[..out_rows.len() * w];
+        let ((first, len), out_c) = (bands.out_pixels(band), bands.conv.out_c);
+        let windows = &layer.windows[..len];
         // The last window is the furthest: what tiles read unchecked.
         assert!(windows.last().is_none_or(|&last| last as usize + panel.input + panels.reach() <= rows.len()));
         assert!(!panels.runs.is_empty() && panels.run_len > 0 && !windows.is_empty());
         assert!(weights.len() >= panel.blocks * panels.block_len());
+        let pixels = pixels(panel.blocks, len);
+        let ahead_step = (panel.blocks * panels.nr * panels.kr).div_ceil(len.div_ceil(pixels));
         let half = usize::from((1..=LANES / 2).contains(&(panel.len % LANES)));
         Self {
             rows: rows[panel.input..].as_ptr(),
             windows,
-            pixels: pixels(panel.blocks, windows.len()),
+            pixels,
             blocks: panel.blocks - half,
             half,
             runs: &panels.runs,
             run_len: panels.run_len,
             weights: weights.as_ptr(),
-            out: out.span(out_rows.start * w * out_c + panel.channel, (windows.len() - 1) * out_c + panel.len),
+            ahead: weights.as_ptr().wrapping_add(panel.blocks * panels.block_len()),
+            ahead_step,
+            ahead_tile: panels.runs.len() * panels.run_len / panels.kr * ahead_step,
+            out: out.span(first * out_c + panel.channel, (windows.len() - 1) * out_c + panel.len),
             channels: panel.len,
             out_c,
         }
@@ -114,6 +122,12 @@ impl<'a, X, W, O> Strip<'a, X, W, O> {
     #[inline(always)]
     pub(super) fn whole(&self) -> bool {
         self.channels == self.blocks * LANES + self.half * (LANES / 2)
+    }
+
+    /// Which of the next panel's weights the tile from pixel `first` on asks for first.
+    #[inline(always)]
+    pub(super) fn ahead<const MR: usize>(&self, first: usize) -> *const W {
+        self.ahead.wrapping_add(first.div_ceil(MR) * self.ahead_tile)
     }
 
     /// First pixels of the tiles: of `MR` pixels each, of which the last starts early enough to be whole.

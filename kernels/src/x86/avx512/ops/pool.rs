@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::{LANES, Round, floats, load, load_first, store, store_first};
+use crate::conv::InputRows;
 use crate::mean::{GROUP, average_multiplier, cascade};
 use crate::quant::Rounding;
 use crate::x86::ops as narrow;
@@ -15,7 +16,7 @@ const POOL_BYTES: usize = 8192;
 /// [`crate::max_pool_u8`] of the output's rows from `row` on: maxima over the rows of the windows, whole rows at a time, then
 /// over columns.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(crate) fn max_pool_rows(pool: &Pool2d, x: &[u8], row: usize, out: &mut [u8]) {
+pub(crate) fn max_pool_rows(pool: &Pool2d, x: InputRows<u8>, row: usize, out: &mut [u8]) {
     let (channels, row_len) = (pool.channels, pool.in_w * pool.channels);
     // Pixels of the input that fit the buffer, and so many windows reach over them.
     let Some(fitting) = (POOL_BYTES / channels).checked_sub(pool.kernel[1]) else {
@@ -24,11 +25,11 @@ pub(crate) fn max_pool_rows(pool: &Pool2d, x: &[u8], row: usize, out: &mut [u8])
     let windows = fitting / pool.stride[1] + 1;
     let mut buffer = [0_u8; POOL_BYTES + LANES];
     for (index, out) in out.chunks_exact_mut(pool.out_w() * channels).enumerate() {
-        let rows = pool.window(0, row + index);
+        let rows = x.window(pool, row + index);
         for (index, out) in out.chunks_mut(windows * channels).enumerate() {
             let (first, end) = (index * windows, index * windows + out.len() / channels);
             let pixels = pool.window(1, first).start..pool.window(1, end - 1).end;
-            let from = |row: usize| &x[row * row_len..][pixels.start * channels..pixels.end * channels];
+            let from = |row: usize| &x.values[row * row_len..][pixels.start * channels..pixels.end * channels];
             max_of_rows(rows.clone().map(from), &mut buffer);
             max_of_columns(pool, first..end, pixels.start, &buffer, out);
         }
