@@ -1,6 +1,6 @@
 //! Steps that become one: convolutions and poolings that follow each other through tensors too large to stay near.
 
-use quantlens_kernels::{Chain, Link, MAX_LINKS, Ops};
+use quantlens_kernels::{Chain, Conv2d, Link, MAX_LINKS, Ops};
 
 use super::StepInfo;
 use crate::graph::{TensorId, TensorInfo};
@@ -13,6 +13,9 @@ const LARGE: usize = 2 << 20;
 /// The same where several threads run: they need not wait for each other between the kernels of a chain, nor read what
 /// lies in another one's cache. Measured with the four networks (docs/performance.md).
 const LARGE_SHARED: usize = 64 << 10;
+
+/// Rows made twice, at the seams between threads, may add one in so many of a chain's multiply-adds at most.
+const SEAMS: u64 = 9;
 
 /// What chains are made for.
 pub(super) struct Chains<'a> {
@@ -31,19 +34,17 @@ impl Chains<'_> {
         steps.iter().flat_map(|(step, _)| &step.inputs).for_each(|id| readers[id.index()] += 1);
         let mut merged = Vec::with_capacity(steps.len());
         let mut run: Vec<(Step, StepInfo)> = Vec::new();
-        for (step, info) in steps {
+        for next in steps {
+            let step = &next.0;
             let follows = run.last().is_some_and(|(before, _)| {
                 let alone = step.inputs == [before.output] && readers[before.output.index()] == 1;
-                alone && self.is_large(before.output) && run.len() < MAX_LINKS && is_link(&step.kernel)
+                let links = run.iter().chain([&next]);
+                alone && self.is_large(before.output) && run.len() < MAX_LINKS && self.shares_well(links)
             });
             if !follows {
                 self.end(&mut run, &mut merged);
             }
-            if follows || is_link(&step.kernel) {
-                run.push((step, info));
-            } else {
-                merged.push((step, info));
-            }
+            if window(&step.kernel).is_some() { run.push(next) } else { merged.push(next) }
         }
         self.end(&mut run, &mut merged);
         merged
@@ -53,6 +54,29 @@ impl Chains<'_> {
         let element = if self.tensors[id.index()].quant.is_some() { 1 } else { size_of::<f32>() };
         let large = if self.threads == 1 { LARGE } else { LARGE_SHARED };
         !self.kept[id.index()] && element * self.shapes[id.index()].iter().product::<usize>() >= large
+    }
+
+    /// Whether these steps could be links, and threads that share out rows of the last map would make few rows of the others twice.
+    fn shares_well<'s>(&self, links: impl Iterator<Item = &'s (Step, StepInfo)>) -> bool {
+        let links: Option<Vec<_>> = links.map(|(step, info)| Some((window(&step.kernel)?, info))).collect();
+        let Some(links) = links.filter(|links| !links.is_empty()) else { return false };
+        let whole: u64 = links.iter().map(|(_, info)| info.macs).sum();
+        let last = links[links.len() - 1].1.out_shape[0];
+        let parts = self.threads.min(last);
+        let shared: u64 = (0..parts)
+            .map(|part| {
+                let (mut first, mut end, mut macs) = (part * last / parts, (part + 1) * last / parts, 0);
+                for ([kernel, stride, padding], info) in links.iter().rev() {
+                    macs += info.macs * (end - first) as u64 / info.out_shape[0] as u64;
+                    first = (first * stride).saturating_sub(*padding);
+                    end = ((end - 1) * stride + kernel)
+                        .saturating_sub(*padding)
+                        .clamp(first + 1, info.in_shape[0].max(first + 1));
+                }
+                macs
+            })
+            .sum();
+        shared <= whole + whole / SEAMS
     }
 
     /// Moves what is in `run` to `merged`: as a chain where there are several.
@@ -82,13 +106,16 @@ impl Chains<'_> {
     }
 }
 
-/// Whether a chain may have this kernel.
-fn is_link(kernel: &StepKernel) -> bool {
+/// Rows of the windows of a kernel that a chain may have, rows from one to the next, and rows of padding.
+fn window(kernel: &StepKernel) -> Option<[usize; 3]> {
+    let of_conv = |conv: &Conv2d| [conv.kernel[0], conv.stride[0], conv.padding[0]];
     match kernel {
-        StepKernel::Float(FloatKernel::Conv(conv)) => conv.makes_rows(),
-        StepKernel::Int8(Int8Kernel::Conv(conv)) => conv.makes_rows(),
-        StepKernel::Float(FloatKernel::MaxPool(_)) | StepKernel::Int8(Int8Kernel::MaxPool(_)) => true,
-        _ => false,
+        StepKernel::Float(FloatKernel::Conv(conv)) => conv.makes_rows().then(|| of_conv(conv.geometry())),
+        StepKernel::Int8(Int8Kernel::Conv(conv)) => conv.makes_rows().then(|| of_conv(conv.geometry())),
+        StepKernel::Float(FloatKernel::MaxPool(pool)) | StepKernel::Int8(Int8Kernel::MaxPool(pool)) => {
+            Some([pool.kernel[0], pool.stride[0], pool.padding[0]])
+        }
+        _ => None,
     }
 }
 

@@ -257,14 +257,15 @@ impl Depthwise {
         let conv = &self.conv;
         let [in_len, out_len] = [conv.in_w * conv.in_c, conv.out_w() * conv.out_c];
         let rows = out.len() / out_len;
+        // Rows beyond those given are of outputs that are not wanted.
+        let in_end = conv.in_h.min(input.first + input.values.len() / in_len);
         let mut strip =
             Strip::<R, OR, L> { rows: [[[self.padding.as_ptr(); L]; R]; 2], out: [[std::ptr::null_mut(); L]; OR] };
         for lane in 0..L {
             let row = (row + lane * OR).min(rows.saturating_sub(OR));
             for r in 0..R {
                 let y = ((first + row) * S + r).wrapping_sub(conv.padding[0]);
-                // Rows beyond those given are of outputs that are not wanted.
-                if y < conv.in_h.min(input.first + input.values.len() / in_len) {
+                if y < in_end {
                     strip.rows[1][r][lane] = input.values[(y - input.first) * in_len..][..in_len].as_ptr();
                 }
             }

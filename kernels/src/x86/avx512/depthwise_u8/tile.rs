@@ -71,12 +71,12 @@ pub(super) unsafe fn strip<
     }
 }
 
-/// Quarters `FIRST` to `FIRST + Q` of a strip.
+/// Quarters `FIRST` to `FIRST + Q` of a strip. Never inlined: what the compiler keeps in registers should not depend on what is around it.
 ///
 /// # Safety
 /// As of [`strip`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-#[inline]
+#[inline(never)]
 unsafe fn pass<
     const K: usize,
     const S: usize,
