@@ -61,7 +61,8 @@ WIDEN = ("smull v{t}.8h, v30.8b, v31.8b", "sadalp v{d}.4s, v{t}.8h")
 SMLAL = ("smlal v{d}.4s, v30.4h, v31.4h",)
 KERNELS = [
     Kernel("f32 gemm, neon", "aarch64..gemm_f32", FMLA),
-    Kernel("f32 depthwise, neon", "aarch64..depthwise_f32", FMLA),
+    # The strips of `depthwise_f32` and `expand_f32` are the same functions, of which compilers keep one.
+    Kernel("f32 depthwise, neon", "ExpandF32Kernel$GT$9depthwise", FMLA),
     Kernel("int8 gemm, neon", "aarch64..gemm_u8..", WIDEN),
     Kernel("int8 gemm, neon-dot", "aarch64..gemm_u8_dot", ("sdot v{d}.4s, v30.16b, v31.16b",)),
     Kernel("int8 gemm, neon-i8mm", "aarch64..gemm_u8_i8mm", ("smmla v{d}.4s, v30.16b, v31.16b",), CORES_I8MM),
