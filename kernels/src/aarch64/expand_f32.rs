@@ -18,6 +18,8 @@ struct Neon;
 
 impl ExpandF32Kernel for Neon {
     type Lanes = NeonLanes;
+    const VECTORS: usize = 2;
+    const PIXELS: usize = 6;
 
     #[target_feature(enable = "neon")]
     unsafe fn items(this: &ExpandF32<Self>, items: Items, input: &[f32], ring: &mut [f32], out: &SharedMut<f32>) {
@@ -29,7 +31,7 @@ impl ExpandF32Kernel for Neon {
     #[inline(never)]
     unsafe fn expand<const P: usize, const NV: usize>(strip: &mut ExpandStrip) {
         // SAFETY: the caller's promise.
-        unsafe { strip.run::<NeonLanes, P, NV>() }
+        unsafe { strip.run::<NeonLanes, P, NV, 2>() }
     }
 
     #[target_feature(enable = "neon")]

@@ -20,12 +20,8 @@ const RING_BYTES: usize = 20 << 10;
 /// Bytes of input that a band should stay near, since every block of channels reads it anew: part of a second-level cache.
 const BAND_BYTES: usize = 384 << 10;
 
-/// Pixels that are expanded at once, and outputs of a depthwise tile.
-const EXPAND_MR: usize = 6;
+/// Outputs of a depthwise tile.
 const DEPTHWISE_MR: usize = 8;
-
-/// Vectors of a block of channels.
-const VECTORS: usize = 2;
 
 /// Tasks for each thread, so that they end at about the same time.
 const TASKS_EACH: usize = 4;
@@ -34,6 +30,10 @@ const TASKS_EACH: usize = 4;
 pub(crate) trait ExpandF32Kernel: Send + Sync + Sized + 'static {
     /// Its vectors.
     type Lanes: LanesF32;
+    /// Vectors of a block of channels, 1 or 2, and most pixels that are expanded at once, 12 or 6: as many sums as registers allow, for
+    /// few loads a multiply-add.
+    const VECTORS: usize;
+    const PIXELS: usize;
 
     /// [`ExpandF32::items_body`] in a function that has the instruction set.
     ///
@@ -95,7 +95,7 @@ pub(crate) fn is_expand(expand: &Conv2d, depthwise: &Conv2d) -> bool {
 
 impl<K: ExpandF32Kernel> ExpandF32<K> {
     /// Channels of a block.
-    const NR: usize = VECTORS * K::Lanes::LANES;
+    const NR: usize = K::VECTORS * K::Lanes::LANES;
 
     /// For a pair that [`is_expand`] accepts, with slices of the geometries' lengths, and a view of pixels that have its channels.
     pub(crate) fn new(view: ChannelView, expand: &ConvF32Parts, depthwise: &ConvF32Parts) -> Self {
@@ -227,20 +227,26 @@ impl<K: ExpandF32Kernel> ExpandF32<K> {
             padding: self.depthwise.padding[1],
             columns: w,
             ahead: self.weights[block * in_c * Self::NR..].as_ptr().wrapping_add(in_c * Self::NR),
-            ahead_step: Self::NR.div_ceil(pixels.len().div_ceil(EXPAND_MR)),
+            ahead_step: Self::NR.div_ceil(pixels.len().div_ceil(K::PIXELS)),
         };
-        for (len, tiles) in even_tiles(pixels.len(), EXPAND_MR).into_iter().filter(|&(_, tiles)| tiles > 0) {
+        for (len, tiles) in even_tiles(pixels.len(), K::PIXELS).into_iter().filter(|&(_, tiles)| tiles > 0) {
             strip.tiles = tiles;
             // SAFETY: the caller's promise; the slices above are what the pointers promise, and the tiles of both sizes
             // together have as many pixels as the rows.
             unsafe {
-                match (len, self.depthwise.in_c - block * Self::NR > K::Lanes::LANES) {
+                match (len, self.depthwise.in_c - block * Self::NR > K::Lanes::LANES && K::VECTORS > 1) {
                     (6, true) => K::expand::<6, 2>(&mut strip),
                     (5, true) => K::expand::<5, 2>(&mut strip),
                     (4, true) => K::expand::<4, 2>(&mut strip),
                     (3, true) => K::expand::<3, 2>(&mut strip),
                     (2, true) => K::expand::<2, 2>(&mut strip),
                     (_, true) => K::expand::<1, 2>(&mut strip),
+                    (12, false) => K::expand::<12, 1>(&mut strip),
+                    (11, false) => K::expand::<11, 1>(&mut strip),
+                    (10, false) => K::expand::<10, 1>(&mut strip),
+                    (9, false) => K::expand::<9, 1>(&mut strip),
+                    (8, false) => K::expand::<8, 1>(&mut strip),
+                    (7, false) => K::expand::<7, 1>(&mut strip),
                     (6, false) => K::expand::<6, 1>(&mut strip),
                     (5, false) => K::expand::<5, 1>(&mut strip),
                     (4, false) => K::expand::<4, 1>(&mut strip),
@@ -361,18 +367,18 @@ pub(crate) struct ExpandStrip {
 }
 
 impl ExpandStrip {
-    /// `NV` vectors of a block at the next tiles, of `P` pixels.
+    /// `NV` vectors of a block of `VECTORS` at the next tiles, of `P` pixels.
     ///
     /// # Safety
     /// The CPU has the instruction set, and the pointers what the fields say, for so many tiles of `P` pixels.
     #[inline(always)]
-    pub(crate) unsafe fn run<L: LanesF32, const P: usize, const NV: usize>(&mut self) {
+    pub(crate) unsafe fn run<L: LanesF32, const P: usize, const NV: usize, const VECTORS: usize>(&mut self) {
         // Not through `self`, which stores might change for all the compiler knows.
         let (mut input, (mut row, mut column)) = (self.input, self.next);
         for _ in 0..self.tiles {
             // SAFETY: the caller's promise.
             unsafe {
-                let sums = self.sums::<L, P, NV>(input);
+                let sums = self.sums::<L, P, NV, VECTORS>(input);
                 let sums = self.activation.with(
                     #[inline(always)]
                     |activation| {
@@ -407,7 +413,10 @@ impl ExpandStrip {
     /// # Safety
     /// As [`ExpandStrip::run`].
     #[inline(always)]
-    unsafe fn sums<L: LanesF32, const P: usize, const NV: usize>(&self, input: *const f32) -> [[L::V; NV]; P] {
+    unsafe fn sums<L: LanesF32, const P: usize, const NV: usize, const VECTORS: usize>(
+        &self,
+        input: *const f32,
+    ) -> [[L::V; NV]; P] {
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [[L::splat(0.0); NV]; P];
