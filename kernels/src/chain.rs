@@ -70,7 +70,7 @@ impl ChainConv for ConvU8 {
 
 /// How the rows of a map follow from those of the one before it.
 #[derive(Debug, Clone, Copy)]
-struct MapRows {
+pub struct MapRows {
     /// Rows of the input, and elements of all of it.
     in_h: usize,
     in_len: usize,
@@ -84,7 +84,8 @@ struct MapRows {
 }
 
 impl MapRows {
-    fn of_conv(conv: &Conv2d) -> Self {
+    /// Those of a convolution's output.
+    pub fn of_conv(conv: &Conv2d) -> Self {
         Self {
             in_h: conv.in_h,
             in_len: conv.in_len(),
@@ -96,7 +97,8 @@ impl MapRows {
         }
     }
 
-    fn of_pool(pool: &Pool2d) -> Self {
+    /// Those of a pooling's output.
+    pub fn of_pool(pool: &Pool2d) -> Self {
         Self {
             in_h: pool.in_h,
             in_len: pool.in_len(),
@@ -109,7 +111,7 @@ impl MapRows {
     }
 
     /// The input rows that some output rows, at least one, depend on.
-    fn inputs(&self, rows: &Range<usize>) -> Range<usize> {
+    pub fn inputs(&self, rows: &Range<usize>) -> Range<usize> {
         let row = |padded: usize| padded.saturating_sub(self.padding).min(self.in_h);
         row(rows.start * self.stride)..row((rows.end - 1) * self.stride + self.kernel)
     }

@@ -46,7 +46,7 @@ mod vectorize;
 mod x86;
 
 pub use buffer::{AlignedBuf, Element};
-pub use chain::{Chain, Link, MAX_LINKS};
+pub use chain::{Chain, Link, MAX_LINKS, MapRows};
 pub use conv::{
     Activation, ChannelView, Conv2d, ConvF32, ConvF32Parts, ConvU8, ExpandDepthwiseF32, KernelInfo, KernelOp,
     LinearF32, LinearU8, kernels,

@@ -317,18 +317,12 @@ impl Ops {
         let work = size_of_val(out);
         split(team, out, len, work, |start, out| {
             let x = &x[start / len * in_c..][..out.len() / len * in_c];
-            match (T::bytes(x), T::floats(x)) {
+            match T::bytes(x) {
                 #[cfg(target_arch = "x86_64")]
-                (Some(x), _) if self.level == Level::Avx512 => {
+                Some(x) if self.level == Level::Avx512 => {
                     let Some(out) = T::bytes_mut(out) else { return };
                     // SAFETY: `Ops::new` made this level on a CPU with AVX-512 F.
                     unsafe { crate::x86::avx512::ops::slice_rows(x, in_c, first, len, out) }
-                }
-                #[cfg(target_arch = "x86_64")]
-                (_, Some(x)) if self.level == Level::Avx512 => {
-                    let Some(out) = T::floats_mut(out) else { return };
-                    // SAFETY: `Ops::new` made this level on a CPU with AVX-512 F.
-                    unsafe { crate::x86::avx512::ops::slice_rows_f32(x, in_c, first, len, out) }
                 }
                 _ => self.compiled(|| blocked::copy_rows(x, in_c, first, out, len, 0, len)),
             }
@@ -376,7 +370,7 @@ impl Ops {
         });
     }
 
-    /// [`Ops::concat_shuffle`] of f32, the first input of which are `channels` of the pixels of `a` that a view says.
+    /// [`Ops::concat_shuffle`] of f32 without tables, the first input of which are `channels` of the pixels of `a` that a view says.
     ///
     /// # Panics
     /// If the view has too few channels, the inputs are not whole pixels, or the lengths do not fit.
@@ -426,15 +420,7 @@ impl Ops {
                     blocked::concat_shuffle([(a, luts[0]), (b, luts[1])], channels, out)
                 );
             }
-            _ => match (T::floats(a), T::floats(b), luts) {
-                #[cfg(target_arch = "x86_64")]
-                (Some(a), Some(b), [None, None]) if self.level == Level::Avx512 => {
-                    let Some(out) = T::floats_mut(out) else { return };
-                    // SAFETY: `Ops::new` made this level on a CPU with AVX-512 F.
-                    unsafe { crate::x86::ops_f32::interleave_two_avx512([a, b], out) }
-                }
-                _ => blocked::concat_shuffle(inputs, channels, out),
-            },
+            _ => blocked::concat_shuffle(inputs, channels, out),
         }
     }
 

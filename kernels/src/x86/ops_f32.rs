@@ -121,27 +121,6 @@ fn turns() -> (__m512i, __m512i) {
     (first, _mm512_add_epi32(first, _mm512_set1_epi32(8)))
 }
 
-/// Floats of two slices of one length in turns.
-#[target_feature(enable = "avx512f")]
-pub(crate) fn interleave_two_avx512([a, b]: [&[f32]; 2], out: &mut [f32]) {
-    const LANES: usize = 16;
-    let (first, second) = turns();
-    let vectors = a.len().min(b.len()).min(out.len() / 2) / LANES;
-    for index in 0..vectors {
-        // SAFETY: there are so many vectors in both slices, and twice as many in the output; no access needs alignment.
-        unsafe {
-            let [a, b] = [a, b].map(|x| _mm512_loadu_ps(x.as_ptr().add(index * LANES)));
-            let out = out.as_mut_ptr().add(2 * index * LANES);
-            _mm512_storeu_ps(out, _mm512_permutex2var_ps(a, first, b));
-            _mm512_storeu_ps(out.add(LANES), _mm512_permutex2var_ps(a, second, b));
-        }
-    }
-    let rest = vectors * LANES;
-    for (out, (&a, &b)) in out[2 * rest..].chunks_exact_mut(2).zip(a[rest..].iter().zip(&b[rest..])) {
-        out.copy_from_slice(&[a, b]);
-    }
-}
-
 /// For each float of three vectors of pixels: which of its plane it is; `green` more for those of the second plane.
 const fn orders<const LANES: usize>(green: i32) -> [[i32; LANES]; 3] {
     let mut orders = [[0; LANES]; 3];

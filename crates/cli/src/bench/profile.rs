@@ -27,6 +27,9 @@ pub struct Layer {
     pub op: &'static str,
     pub kind: Kind,
     pub kernel: String,
+    /// Kernels of a chain; 0 of all other steps.
+    #[serde(skip)]
+    pub links: usize,
     /// Height, width, channels.
     pub shape: [usize; 3],
     pub multiply_adds: u64,
@@ -41,9 +44,6 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_of_peak: Option<f64>,
 }
-
-/// Between the names of a chain's kernels.
-const CHAINED: &str = " > ";
 
 /// What kind of work a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -162,6 +162,7 @@ fn layers(lane: &Lane<'_>, times: &mut [Vec<u64>], peak: &PeakRate) -> Vec<Layer
             op: step.op,
             kind: Kind::of(step),
             kernel: step.kernel.clone(),
+            links: step.links.len(),
             shape: step.out_shape,
             multiply_adds: step.macs,
             us: nanos / 1e3,
@@ -203,8 +204,7 @@ fn table(row: &Row) -> String {
         cells.push(layer.gmacs.map(|rate| format!("{rate:.1}")).unwrap_or_default());
         cells.push(layer.share_of_peak.map(percent).unwrap_or_default());
         // The names of a chain's kernels would be as wide as all else.
-        let chained = layer.kernel.matches(CHAINED).count();
-        cells.push(if chained == 0 { layer.kernel.clone() } else { format!("{} in turn", chained + 1) });
+        cells.push(if layer.links == 0 { layer.kernel.clone() } else { format!("{} in turn", layer.links) });
         table.add_row(cells);
     }
     format!("\n{}\n{}{}", title(row), output::lines(&table), kinds(row))

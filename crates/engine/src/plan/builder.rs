@@ -1,6 +1,6 @@
 //! Settings of a plan, and the making of it.
 
-use quantlens_kernels::{Activation, Frame, Isa, Ops};
+use quantlens_kernels::{Activation, Isa, Ops};
 
 use super::arena::{ArenaLayout, Request};
 use super::chain::Chains;
@@ -290,9 +290,7 @@ fn place(
         }
     }
     let requests = alive.iter().enumerate().filter_map(|(tensor, alive)| {
-        let [height, width, channels] = shapes[tensor];
-        let padding = framed.filter(|framed| framed.tensor.index() == tensor).map_or([0, 0], |framed| framed.padding);
-        let len = Frame { height, width, channels, padding }.padded_len();
+        let len = Framed::frame(framed, tensor, shapes[tensor]).padded_len();
         let bytes = graph.tensors()[tensor].quant.is_some();
         alive.map(|alive| Request { tensor, len, bytes, alive })
     });

@@ -1,6 +1,6 @@
 //! Steps that become one: convolutions and poolings that follow each other through tensors too large to stay near.
 
-use quantlens_kernels::{Chain, Conv2d, Link, MAX_LINKS, Ops};
+use quantlens_kernels::{Chain, Link, MAX_LINKS, MapRows, Ops};
 
 use super::StepInfo;
 use crate::graph::{TensorId, TensorInfo};
@@ -44,7 +44,7 @@ impl Chains<'_> {
             if !follows {
                 self.end(&mut run, &mut merged);
             }
-            if window(&step.kernel).is_some() { run.push(next) } else { merged.push(next) }
+            if rows_of(&step.kernel).is_some() { run.push(next) } else { merged.push(next) }
         }
         self.end(&mut run, &mut merged);
         merged
@@ -58,24 +58,22 @@ impl Chains<'_> {
 
     /// Whether these steps could be links, and threads that share out rows of the last map would make few rows of the others twice.
     fn shares_well<'s>(&self, links: impl Iterator<Item = &'s (Step, StepInfo)>) -> bool {
-        let links: Option<Vec<_>> = links.map(|(step, info)| Some((window(&step.kernel)?, info))).collect();
-        let Some(links) = links.filter(|links| !links.is_empty()) else { return false };
+        let links: Option<Vec<_>> = links.map(|(step, info)| Some((rows_of(&step.kernel)?, info))).collect();
+        let Some((last, links)) = links.as_ref().and_then(|links| Some((links.last()?.1.out_shape[0], links))) else {
+            return false;
+        };
         let whole: u64 = links.iter().map(|(_, info)| info.macs).sum();
-        let last = links[links.len() - 1].1.out_shape[0];
         let parts = self.threads.min(last);
-        let shared: u64 = (0..parts)
-            .map(|part| {
-                let (mut first, mut end, mut macs) = (part * last / parts, (part + 1) * last / parts, 0);
-                for ([kernel, stride, padding], info) in links.iter().rev() {
-                    macs += info.macs * (end - first) as u64 / info.out_shape[0] as u64;
-                    first = (first * stride).saturating_sub(*padding);
-                    end = ((end - 1) * stride + kernel)
-                        .saturating_sub(*padding)
-                        .clamp(first + 1, info.in_shape[0].max(first + 1));
-                }
+        let macs = |part: usize| {
+            let mut rows = part * last / parts..(part + 1) * last / parts;
+            let link = |(map, info): &(MapRows, &StepInfo)| {
+                let macs = info.macs * rows.len() as u64 / info.out_shape[0] as u64;
+                rows = map.inputs(&rows);
                 macs
-            })
-            .sum();
+            };
+            links.iter().rev().map(link).sum::<u64>()
+        };
+        let shared: u64 = (0..parts).map(macs).sum();
         shared <= whole + whole / SEAMS
     }
 
@@ -106,14 +104,13 @@ impl Chains<'_> {
     }
 }
 
-/// Rows of the windows of a kernel that a chain may have, rows from one to the next, and rows of padding.
-fn window(kernel: &StepKernel) -> Option<[usize; 3]> {
-    let of_conv = |conv: &Conv2d| [conv.kernel[0], conv.stride[0], conv.padding[0]];
+/// How rows follow from rows, of a kernel that a chain may have.
+fn rows_of(kernel: &StepKernel) -> Option<MapRows> {
     match kernel {
-        StepKernel::Float(FloatKernel::Conv(conv)) => conv.makes_rows().then(|| of_conv(conv.geometry())),
-        StepKernel::Int8(Int8Kernel::Conv(conv)) => conv.makes_rows().then(|| of_conv(conv.geometry())),
+        StepKernel::Float(FloatKernel::Conv(conv)) => conv.makes_rows().then(|| MapRows::of_conv(conv.geometry())),
+        StepKernel::Int8(Int8Kernel::Conv(conv)) => conv.makes_rows().then(|| MapRows::of_conv(conv.geometry())),
         StepKernel::Float(FloatKernel::MaxPool(pool)) | StepKernel::Int8(Int8Kernel::MaxPool(pool)) => {
-            Some([pool.kernel[0], pool.stride[0], pool.padding[0]])
+            Some(MapRows::of_pool(pool))
         }
         _ => None,
     }

@@ -104,9 +104,7 @@ impl PlanInner {
 
     /// How a tensor lies in memory.
     pub(crate) fn frame(&self, id: TensorId) -> Frame {
-        let [height, width, channels] = self.shape(id);
-        let padding = self.framed.filter(|framed| framed.tensor == id).map_or([0, 0], |framed| framed.padding);
-        Frame { height, width, channels, padding }
+        Framed::frame(self.framed, id.index(), self.shape(id))
     }
 }
 
@@ -116,6 +114,14 @@ impl PlanInner {
 pub(crate) struct Framed {
     pub(crate) tensor: TensorId,
     pub(crate) padding: [usize; 2],
+}
+
+impl Framed {
+    /// How the tensor of this index and shape lies in memory, be it the framed one, if any, or another.
+    fn frame(framed: Option<Self>, index: usize, [height, width, channels]: [usize; 3]) -> Frame {
+        let padding = framed.filter(|framed| framed.tensor.index() == index).map_or([0, 0], |framed| framed.padding);
+        Frame { height, width, channels, padding }
+    }
 }
 
 /// The tensor with this name or alias, or an error that lists near names.

@@ -76,7 +76,7 @@ impl Step {
     ) -> Option<Self> {
         let (view, channels) = (context.view(slice)?, context.shape(slice.output)[2]);
         let inputs = vec![slice.inputs[0], *concat.inputs.get(1)?];
-        Some(Self { kernel: StepKernel::Float(FloatKernel::ConcatShuffleView { view, channels }), inputs, output })
+        Some(Self { kernel: StepKernel::Float(FloatKernel::ConcatShuffle { view, channels }), inputs, output })
     }
 }
 
@@ -150,7 +150,8 @@ impl Maker<'_> {
             Op::Concat => {
                 let (channels, pixels) = self.concat()?;
                 if self.shuffled {
-                    FloatKernel::ConcatShuffle { channels: channels[0] }
+                    let channels = channels[0];
+                    FloatKernel::ConcatShuffle { view: ChannelView { pixel_len: channels, first: 0 }, channels }
                 } else {
                     FloatKernel::Concat { channels, pixels }
                 }

@@ -114,12 +114,8 @@ pub(crate) enum FloatKernel {
         channels: Vec<usize>,
         pixels: usize,
     },
-    /// Two inputs of as many channels, their elements in turns.
+    /// Two inputs of as many channels, their elements in turns; those of the first may be some of larger pixels.
     ConcatShuffle {
-        channels: usize,
-    },
-    /// The same, where the first input's are some of the channels of larger pixels.
-    ConcatShuffleView {
         view: ChannelView,
         channels: usize,
     },
@@ -216,7 +212,7 @@ impl FloatKernel {
             Self::Add { .. } => "f32-add",
             Self::Mul { .. } => "f32-mul",
             Self::Concat { .. } => "f32-concat",
-            Self::ConcatShuffle { .. } | Self::ConcatShuffleView { .. } => "f32-concat-shuffle",
+            Self::ConcatShuffle { .. } => "f32-concat-shuffle",
             Self::Slice { .. } => "f32-slice",
             Self::Shuffle { .. } => "f32-shuffle",
             Self::Relu => "f32-relu",

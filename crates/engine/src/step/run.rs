@@ -102,10 +102,7 @@ impl FloatKernel {
             Self::Concat { channels, pixels } => {
                 io.concat(channels.iter().map(|&channels| (channels, None)), out, *pixels, runner);
             }
-            &Self::ConcatShuffle { channels } => {
-                ops.concat_shuffle([(x, None), (io.input(1), None)], channels, out, team);
-            }
-            &Self::ConcatShuffleView { view, channels } => {
+            &Self::ConcatShuffle { view, channels } => {
                 ops.concat_shuffle_view((x, view), io.input(1), channels, out, team);
             }
             &Self::Slice { channels, start, len } => ops.slice(x, channels, start, len, out, team),

@@ -168,7 +168,7 @@ impl<K: DepthwiseF32Kernel> DepthwiseF32<K> {
     #[inline(always)]
     unsafe fn strips(&self, row: &Row, out: &mut [f32]) -> usize {
         let conv = &self.conv;
-        // Of two sizes, the one whose tiles compute fewer pixels twice.
+        // Tiles that compute few pixels twice, or larger ones.
         let fitting = [8, 7, 4].into_iter().filter(|&pixels| pixels <= self.inner.len());
         let pixels = fitting.min_by_key(|&pixels| self.inner.len().next_multiple_of(pixels) + 8 - pixels);
         // SAFETY: the caller's promise.
@@ -251,7 +251,11 @@ impl<K: DepthwiseF32Kernel> DepthwiseF32<K> {
                         (row.top + ky as isize) as usize * conv.in_w + x * conv.stride[1] + kx - conv.padding[1];
                     let value = &row.input[pixel * conv.in_c + row.channel..][..row.channels];
                     let tap = &taps[(ky * conv.kernel[1] + kx) * Self::NR..][..Self::NR];
-                    let value = K::Lanes::load_first(value.as_ptr(), row.channels);
+                    let value = if row.channels == Self::NR {
+                        K::Lanes::load(value.as_ptr())
+                    } else {
+                        K::Lanes::load_first(value.as_ptr(), row.channels)
+                    };
                     sum = K::Lanes::fma(value, K::Lanes::load(tap.as_ptr()), sum);
                 }
             }

@@ -11,7 +11,7 @@ mod quantize;
 mod tables;
 
 pub(crate) use self::arithmetic::{add_u8, mul_u8};
-pub(crate) use self::moves::{slice_rows, slice_rows_f32};
+pub(crate) use self::moves::slice_rows;
 pub(crate) use self::pool::{average_u8, max_pool_rows, mean_fbgemm};
 pub(crate) use self::quantize::{quantize_planes_u8, quantize_u8};
 pub(crate) use self::tables::{apply_lut, interleave_mapped};

@@ -5,16 +5,7 @@ use std::arch::x86_64::*;
 /// Bytes of a vector here: rows are short.
 const LANES: usize = 32;
 
-/// [`slice_rows`] of floats.
-#[target_feature(enable = "avx512f")]
-pub(crate) fn slice_rows_f32(x: &[f32], in_c: usize, first: usize, len: usize, out: &mut [f32]) {
-    const SIZE: usize = size_of::<f32>();
-    // SAFETY: the bytes of floats are bytes, and any bytes are floats.
-    let (x, out) = unsafe { (x.align_to::<u8>().1, out.align_to_mut::<u8>().1) };
-    slice_rows(x, in_c * SIZE, first * SIZE, len * SIZE, out);
-}
-
-/// Bytes `first .. first + len` of pixels of `in_c`; the lengths are checked.
+/// Channels `first .. first + len` of pixels of `in_c`; the lengths are checked.
 #[target_feature(enable = "avx512f")]
 pub(crate) fn slice_rows(x: &[u8], in_c: usize, first: usize, len: usize, out: &mut [u8]) {
     match len.div_ceil(LANES) {
@@ -22,8 +13,6 @@ pub(crate) fn slice_rows(x: &[u8], in_c: usize, first: usize, len: usize, out: &
         2 => slice_vectors::<2>(x, in_c, first, len, out),
         3 => slice_vectors::<3>(x, in_c, first, len, out),
         4 => slice_vectors::<4>(x, in_c, first, len, out),
-        6 => slice_vectors::<6>(x, in_c, first, len, out),
-        12 => slice_vectors::<12>(x, in_c, first, len, out),
         _ => slice_vectors::<0>(x, in_c, first, len, out),
     }
 }
