@@ -32,6 +32,8 @@ mod sealed {
 
         fn row_kernel(&self) -> Option<&dyn RowKernel<Self::Sample>>;
 
+        fn has_residual(&self) -> bool;
+
         fn max_pool_rows(ops: Ops, pool: &Pool2d, x: InputRows<Self::Sample>, row: usize, out: &mut [Self::Sample]);
     }
 }
@@ -45,6 +47,10 @@ impl ChainConv for ConvF32 {
 
     fn row_kernel(&self) -> Option<&dyn RowKernel<f32>> {
         self.row_kernel()
+    }
+
+    fn has_residual(&self) -> bool {
+        self.has_residual()
     }
 
     fn max_pool_rows(ops: Ops, pool: &Pool2d, x: InputRows<f32>, row: usize, out: &mut [f32]) {
@@ -61,6 +67,10 @@ impl ChainConv for ConvU8 {
 
     fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
         self.row_kernel()
+    }
+
+    fn has_residual(&self) -> bool {
+        self.has_residual()
     }
 
     fn max_pool_rows(ops: Ops, pool: &Pool2d, x: InputRows<u8>, row: usize, out: &mut [u8]) {
@@ -154,11 +164,23 @@ impl<C: ChainConv> Link<C> {
         }
     }
 
+    /// Whether it adds a residual to its outputs.
+    fn has_residual(&self) -> bool {
+        matches!(&self.kind, Kind::Conv(conv) if conv.has_residual())
+    }
+
     /// As [`RowKernel::make`].
-    fn make(&self, rows: Range<usize>, input: InputRows<C::Sample>, out: &mut [C::Sample], scratch: &mut [C::Sample]) {
+    fn make(
+        &self,
+        rows: Range<usize>,
+        input: InputRows<C::Sample>,
+        residual: Option<&[C::Sample]>,
+        out: &mut [C::Sample],
+        scratch: &mut [C::Sample],
+    ) {
         match &self.kind {
             Kind::Conv(conv) => match conv.row_kernel() {
-                Some(kernel) => kernel.make(rows, input, out, scratch),
+                Some(kernel) => kernel.make(rows, input, residual, out, scratch),
                 None => unreachable!("`Link::conv` refuses such a convolution"),
             },
             Kind::MaxPool(pool, ops) => C::max_pool_rows(*ops, pool, input, rows.start, out),
@@ -181,7 +203,8 @@ pub struct Chain<C> {
 }
 
 impl<C: ChainConv> Chain<C> {
-    /// Two to [`MAX_LINKS`] links, each of whose input is the output of the one before it, for a team of so many threads.
+    /// Two to [`MAX_LINKS`] links, each of whose input is the output of the one before it, for a team of so many threads. The last
+    /// one may add a residual.
     ///
     /// # Panics
     /// If they are not.
@@ -192,7 +215,9 @@ impl<C: ChainConv> Chain<C> {
             before.out_h == after.in_h && before.out_h * before.row_len == after.in_len
         };
         assert!(links.windows(2).all(follows), "the links of a chain do not follow each other");
-        let out_h = links[links.len() - 1].map.out_h;
+        let last = links.len() - 1;
+        assert!(!links[..last].iter().any(Link::has_residual), "only the last link of a chain may add a residual");
+        let out_h = links[last].map.out_h;
         let parts = threads.clamp(1, out_h);
         let mut chain = Self { links, parts, step: 1, lens: [0; MAX_LINKS], part_len: 0 };
         let fitting = (1..=out_h.div_ceil(parts)).rev().find(|&step| {
@@ -213,24 +238,41 @@ impl<C: ChainConv> Chain<C> {
         self.parts * self.part_len
     }
 
-    /// Makes the last map of `input` (NHWC, one image). The scratch may hold anything and is left as garbage.
+    /// Whether the last link adds a residual to its outputs.
+    pub fn has_residual(&self) -> bool {
+        self.links.last().is_some_and(Link::has_residual)
+    }
+
+    /// Makes the last map of `input` (NHWC, one image), with a residual of as many elements where the last link adds one. The scratch may
+    /// hold anything and is left as garbage.
     ///
     /// # Panics
-    /// If a slice does not have its map's length, or the scratch is shorter than [`Chain::scratch_len`].
-    pub fn run(&self, input: &[C::Sample], output: &mut [C::Sample], scratch: &mut [C::Sample], team: &Team) {
+    /// If a slice does not have its map's length, there is a residual and no link for it or a link and no residual, or the scratch is
+    /// shorter than [`Chain::scratch_len`].
+    pub fn run(
+        &self,
+        input: &[C::Sample],
+        residual: Option<&[C::Sample]>,
+        output: &mut [C::Sample],
+        scratch: &mut [C::Sample],
+        team: &Team,
+    ) {
         let last = self.last();
         assert_eq!(input.len(), self.links[0].map.in_len, "chain: input");
         assert_eq!(output.len(), last.out_h * last.row_len, "chain: output");
+        assert_eq!(residual.is_some(), self.has_residual(), "chain: whether there is a residual");
+        assert!(residual.is_none_or(|residual| residual.len() == output.len()), "chain: residual");
         assert!(scratch.len() >= self.scratch_len(), "chain: scratch");
         let (out, scratch) = (SharedMut::new(output), SharedMut::new(scratch));
         team.run(self.parts, |part| {
             let rows = self.part(part);
+            let residual = residual.map(|all| &all[rows.start * last.row_len..rows.end * last.row_len]);
             // SAFETY: parts have rows and scratch of their own.
             let (out, scratch) = unsafe {
                 let out = out.part(rows.start * last.row_len, rows.len() * last.row_len);
                 (out, scratch.part(part * self.part_len, self.part_len))
             };
-            self.make(rows, input, out, scratch);
+            self.make(rows, input, residual, out, scratch);
         });
     }
 
@@ -273,8 +315,15 @@ impl<C: ChainConv> Chain<C> {
         lens
     }
 
-    /// Makes rows of the last map, all that `out` has.
-    fn make(&self, rows: Range<usize>, input: &[C::Sample], out: &mut [C::Sample], scratch: &mut [C::Sample]) {
+    /// Makes rows of the last map, all that `out` and `residual`, if any, have.
+    fn make(
+        &self,
+        rows: Range<usize>,
+        input: &[C::Sample],
+        residual: Option<&[C::Sample]>,
+        out: &mut [C::Sample],
+        scratch: &mut [C::Sample],
+    ) {
         let (first, mut rest) = (rows.start, scratch);
         let mut maps = self.lens.map(|len| {
             let (rows, others) = std::mem::take(&mut rest).split_at_mut(len);
@@ -295,12 +344,13 @@ impl<C: ChainConv> Chain<C> {
                 };
                 let (rows, row_len) = (needed[index].clone(), link.map.row_len);
                 if index == last {
-                    let out = &mut out[(rows.start - first) * row_len..][..rows.len() * row_len];
-                    link.make(rows, input, out, rest);
+                    let range = (rows.start - first) * row_len..(rows.end - first) * row_len;
+                    let residual = residual.map(|residual| &residual[range.clone()]);
+                    link.make(rows, input, residual, &mut out[range], rest);
                 } else {
                     let (rows, out) = after[0].advance(rows, row_len);
                     if !rows.is_empty() {
-                        link.make(rows, input, out, rest);
+                        link.make(rows, input, None, out, rest);
                     }
                 }
             }

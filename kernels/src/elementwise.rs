@@ -4,6 +4,9 @@ use crate::lut::BLOCK;
 use crate::quant::Rounding;
 use crate::{Error, Numerics, QParams};
 
+/// Scaled values up to here need no clamp before they become integers: packing clamps by saturation.
+pub(crate) const UNCLAMPED: f64 = (1 << 30) as f64;
+
 /// Elementwise sum of two quantized tensors.
 #[derive(Debug, Clone)]
 pub struct AddU8(pub(crate) Add);
@@ -58,6 +61,34 @@ impl AddU8 {
         Ok(Self(Add::Fixed(Fixed { a: fixed_a, b: fixed_b, bias, shift, zero_point, low })))
     }
 
+    /// Whether a convolution of `len` outputs may add these tensors in its epilogue: all elements lie in whole blocks, if that matters,
+    /// and no step leaves the range of its type without clamps. All networks' scales do the latter.
+    pub fn fits_epilogue(&self, len: usize) -> bool {
+        self.is_unclamped() && (len.is_multiple_of(BLOCK) || matches!(self.0, Add::Fixed(_)))
+    }
+
+    /// Whether no step leaves the range of i32 where it is not clamped.
+    pub(crate) fn is_unclamped(&self) -> bool {
+        match &self.0 {
+            Add::Float { a, b, inverse, .. } => {
+                255.0 * (f64::from(a.scale) + f64::from(b.scale)) * f64::from(*inverse) <= UNCLAMPED
+            }
+            // Sums are at most 2^31 - 2^23 (both factors at most 2^22), so that half of 2^shift more fits i32.
+            Add::Fixed(fixed) => fixed.shift <= 23,
+        }
+    }
+
+    /// The sum of two elements of whole blocks.
+    #[inline(always)]
+    pub(crate) fn sum(&self, a: u8, b: u8) -> u8 {
+        match &self.0 {
+            Add::Float { fused, inverse, rounding, .. } => {
+                rounding.round((fused[0][usize::from(a)] + fused[1][usize::from(b)]) * inverse)
+            }
+            Add::Fixed(fixed) => fixed.sum(a, b),
+        }
+    }
+
     /// Adds two whole tensors. (Parts must start at a multiple of 64 elements, and end at one or at the tensors' end.)
     ///
     /// # Panics
@@ -65,11 +96,10 @@ impl AddU8 {
     pub fn run(&self, a: &[u8], b: &[u8], out: &mut [u8]) {
         assert!(a.len() == b.len() && a.len() == out.len(), "int8 add: lengths");
         match &self.0 {
-            Add::Float { a: x, b: y, fused, inverse, rounding } => {
-                let (blocks, inverse) = (a.len() / BLOCK * BLOCK, *inverse);
-                let [table_a, table_b] = &**fused;
+            Add::Float { a: x, b: y, inverse, rounding, .. } => {
+                let blocks = a.len() / BLOCK * BLOCK;
                 for (out, (&a, &b)) in out[..blocks].iter_mut().zip(a.iter().zip(b)) {
-                    *out = rounding.round((table_a[usize::from(a)] + table_b[usize::from(b)]) * inverse);
+                    *out = self.sum(a, b);
                 }
                 for (out, (&a, &b)) in out[blocks..].iter_mut().zip(a[blocks..].iter().zip(&b[blocks..])) {
                     *out = rounding.round((x.dequantize(a) + y.dequantize(b)) * inverse);
@@ -94,17 +124,22 @@ pub(crate) struct Fixed {
 impl Fixed {
     #[inline(always)]
     pub(crate) fn run(&self, a: &[u8], b: &[u8], out: &mut [u8]) {
+        for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
+            *out = self.sum(a, b);
+        }
+    }
+
+    #[inline(always)]
+    fn sum(&self, a: u8, b: u8) -> u8 {
         let Self { a: factor_a, b: factor_b, bias, shift, zero_point, low } = *self;
         let mask = ((1_u32 << shift) - 1) as i32;
-        for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
-            // Both factors are at most 2^22, so that the sum stays below 2^31.
-            let sum = bias + factor_a * i32::from(a) + factor_b * i32::from(b);
-            // What the shift drops, less one of negative sums: ties go away from zero. Half of 2^shift added before the
-            // shift would do the same, but leaves i32 where the output's scale is far above the inputs'.
-            let dropped = (sum & mask) + (sum >> 31);
-            let rounded = (sum >> shift) + i32::from(dropped > mask >> 1);
-            *out = (rounded + zero_point).clamp(low, 255) as u8;
-        }
+        // Both factors are at most 2^22, so that the sum stays below 2^31.
+        let sum = bias + factor_a * i32::from(a) + factor_b * i32::from(b);
+        // What the shift drops, less one of negative sums: ties go away from zero. Half of 2^shift added before the
+        // shift would do the same, but leaves i32 where the output's scale is far above the inputs'.
+        let dropped = (sum & mask) + (sum >> 31);
+        let rounded = (sum >> shift) + i32::from(dropped > mask >> 1);
+        (rounded + zero_point).clamp(low, 255) as u8
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::check_len;
 use crate::quant::{Rounding, check_scale};
-use crate::{Error, Numerics, QParams};
+use crate::{AddU8, Error, Numerics, QParams};
 
 /// The epilogue of an int8 convolution or linear layer, for either engine's arithmetic:
 ///
@@ -19,6 +19,8 @@ pub struct Requantize {
     pub(crate) zero_point: u8,
     pub(crate) relu: bool,
     pub(crate) x_zero_point: u8,
+    /// What adds a residual to the outputs.
+    pub(crate) residual: Option<AddU8>,
     /// The largest activation to expect: fbgemm's observers aim at 7 bits. Kernels may be fast up to here; exact they
     /// are for all.
     #[cfg(target_arch = "x86_64")]
@@ -63,6 +65,7 @@ impl Requantize {
             zero_point: out.zero_point,
             relu,
             x_zero_point: x.zero_point,
+            residual: None,
             #[cfg(target_arch = "x86_64")]
             x_max: if numerics == Numerics::Fbgemm { 127 } else { 255 },
         };
@@ -87,6 +90,13 @@ impl Requantize {
             made.multiplier.push(multiplier);
         }
         Ok(made)
+    }
+
+    /// With a residual: what the epilogue makes is the first input of `add`, the residual the second, and the sum the output. It is summed
+    /// as elements in whole blocks are, which must be the rule for all: see [`AddU8::fits_epilogue`].
+    pub fn with_residual(mut self, add: AddU8) -> Self {
+        self.residual = Some(add);
+        self
     }
 
     /// Number of output channels.

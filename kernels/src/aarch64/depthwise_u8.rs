@@ -18,6 +18,7 @@ pub(crate) static DEPTHWISE_U8: U8Kernel = U8Kernel {
         mr: DepthwiseU8::<Neon>::MR,
         nr: NR,
         kr: 1,
+        residual: false,
         serves: "depthwise convolutions with any kernel, stride and padding",
         accepts: Conv2d::is_depthwise,
     },

@@ -45,16 +45,23 @@ impl EpilogueU8 {
     pub(crate) fn store<const NV: usize>(&self, index: usize, sums: [int32x4_t; NV], out: &mut [u8]) {
         for (v, out) in out.chunks_mut(8).enumerate().take(NV / 2) {
             let bytes = self.eight(index + v * 8, sums[v * 2], sums[v * 2 + 1]);
-            if out.len() == 8 {
-                // SAFETY: the slice has 8 writable bytes; the store needs no alignment.
-                unsafe { vst1_u8(out.as_mut_ptr(), bytes) }
-            } else {
-                let mut all = [0_u8; 8];
-                // SAFETY: the array has 8 writable bytes; the store needs no alignment.
-                unsafe { vst1_u8(all.as_mut_ptr(), bytes) };
-                out.copy_from_slice(&all[..out.len()]);
-            }
+            store_u8(bytes, out);
         }
+    }
+}
+
+/// Stores the first `out.len()` of eight bytes.
+#[target_feature(enable = "neon")]
+#[inline]
+pub(super) fn store_u8(bytes: uint8x8_t, out: &mut [u8]) {
+    if out.len() == 8 {
+        // SAFETY: the slice has 8 writable bytes; the store needs no alignment.
+        unsafe { vst1_u8(out.as_mut_ptr(), bytes) }
+    } else {
+        let mut all = [0_u8; 8];
+        // SAFETY: the array has 8 writable bytes; the store needs no alignment.
+        unsafe { vst1_u8(all.as_mut_ptr(), bytes) };
+        out.copy_from_slice(&all[..out.len()]);
     }
 }
 
@@ -101,6 +108,18 @@ fn relu(x: float32x4_t) -> float32x4_t {
 #[inline]
 fn relu6(x: float32x4_t) -> float32x4_t {
     vminnmq_f32(relu(x), vdupq_n_f32(6.0))
+}
+
+/// The first four values, or what there are and zeros.
+#[target_feature(enable = "neon")]
+#[inline]
+pub(super) fn load_first_f32(values: &[f32]) -> float32x4_t {
+    let mut all = [0.0; 4];
+    if values.len() >= 4 {
+        return load_f32(values, 0);
+    }
+    all[..values.len()].copy_from_slice(values);
+    load_f32(&all, 0)
 }
 
 /// Stores the first `out.len()` of four values.

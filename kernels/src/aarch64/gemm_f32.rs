@@ -2,11 +2,10 @@
 
 use std::arch::aarch64::*;
 
-use super::epilogue::{activate, load_f32, store_f32};
+use super::epilogue::{activate, load_f32, load_first_f32, store_f32};
 use crate::Isa;
-use crate::conv::vector::{Band, GemmF32, GemmF32Kernel, Panel, Part, Tile, by_pixels};
+use crate::conv::vector::{Band, GemmF32, GemmF32Kernel, Outputs, Panel, Part, Tile, by_pixels};
 use crate::conv::{F32Kernel, KernelInfo, KernelOp};
-use crate::shared::SharedMut;
 
 /// Pixels and channels of a tile.
 const MR: usize = 8;
@@ -20,6 +19,7 @@ pub(crate) static GEMM_F32: F32Kernel = F32Kernel {
         mr: MR,
         nr: NR,
         kr: 1,
+        residual: true,
         serves: "dense, pointwise and grouped convolutions, linear layers",
         accepts: |_| true,
     },
@@ -33,14 +33,14 @@ impl GemmF32Kernel for Neon {
     const NR: usize = NR;
 
     #[target_feature(enable = "neon")]
-    unsafe fn part(gemm: &GemmF32<Self>, part: &Part, input: &[f32], rows: &mut [f32], out: &SharedMut<f32>) {
+    unsafe fn part(gemm: &GemmF32<Self>, part: &Part, input: &[f32], rows: &mut [f32], out: &Outputs<f32>) {
         // SAFETY: the caller's promise.
         unsafe { gemm.part_body(part, input, rows, out) }
     }
 
     #[target_feature(enable = "neon")]
     #[inline]
-    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: Band, panel: &Panel, out: &SharedMut<f32>) {
+    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: Band, panel: &Panel, out: &Outputs<f32>) {
         for tile in gemm.tiles(band) {
             by_pixels!(outputs(gemm, rows, &tile, panel, out), [1 2 3 4 5 6 7 8], 2 or 1)
         }
@@ -56,15 +56,18 @@ unsafe fn outputs<const MR: usize, const NV: usize>(
     rows: &[f32],
     tile: &Tile,
     panel: &Panel,
-    out: &SharedMut<f32>,
+    out: &Outputs<f32>,
 ) {
     // SAFETY: the caller's promise.
     let sums = unsafe { sums::<MR, NV>(gemm, rows, tile, panel) };
     for (pixel, sums) in sums.iter().enumerate() {
         // SAFETY: the caller's promise; each pixel's part is used once.
-        let out = unsafe { gemm.out_part(out, tile, pixel, panel) };
-        for (sums, out) in sums.iter().zip(out.chunks_mut(4)) {
-            store_f32(activate(gemm.activation, *sums), out);
+        let (out, residual) = unsafe { gemm.out_part(out, tile, pixel, panel) };
+        let mut residual = residual.map(|residual| residual.chunks(4));
+        for (&sums, out) in sums.iter().zip(out.chunks_mut(4)) {
+            let residual = residual.as_mut().and_then(Iterator::next);
+            let sums = residual.map_or(sums, |residual| vaddq_f32(sums, load_first_f32(residual)));
+            store_f32(activate(gemm.activation, sums), out);
         }
     }
 }

@@ -5,8 +5,9 @@
 
 use std::arch::aarch64::*;
 
+use super::add_u8::add_to_u8;
 use crate::Isa;
-use crate::conv::vector::{Band, GemmU8, GemmU8Kernel, Panel, Part, Tile, by_pixels};
+use crate::conv::vector::{AddTo, Band, GemmU8, GemmU8Kernel, Panel, Part, Tile, by_pixels};
 use crate::conv::{KernelInfo, KernelOp, U8Kernel};
 use crate::shared::SharedMut;
 
@@ -23,6 +24,7 @@ pub(crate) static GEMM_U8_NEON: U8Kernel = U8Kernel {
         mr: MR,
         nr: NR,
         kr: KR,
+        residual: true,
         serves: "dense, pointwise and grouped convolutions, linear layers",
         accepts: |_| true,
     },
@@ -35,6 +37,7 @@ impl GemmU8Kernel for Neon {
     type X = i8;
     const MR: usize = MR;
     const NR: usize = NR;
+    const ADD_TO: AddTo = add_to_u8;
     const KR: usize = KR;
     /// A part of a 256 KB second-level cache.
     const BAND_BYTES: usize = 64 << 10;

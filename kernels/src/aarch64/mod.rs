@@ -4,6 +4,7 @@
 //! bias. `smull` makes i16 products of bytes (at most 2^14) that `sadalp` adds to i32 sums; `sdot` and `smmla` sum into
 //! i32 themselves. Their intrinsics are not stable in Rust yet, so each is one line of assembler.
 
+mod add_u8;
 mod depthwise_f32;
 mod depthwise_u8;
 mod epilogue;
@@ -16,6 +17,7 @@ mod lanes;
 mod peak;
 mod winograd_f32;
 
+pub(crate) use add_u8::add_u8;
 pub(crate) use depthwise_f32::DEPTHWISE_F32;
 pub(crate) use depthwise_u8::DEPTHWISE_U8;
 pub(crate) use expand_f32::EXPAND_F32;

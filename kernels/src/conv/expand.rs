@@ -124,7 +124,7 @@ impl ExpandDepthwiseF32 {
         assert_eq!(input.len(), in_len, "expand and depthwise: input");
         assert_eq!(output.len(), self.depthwise.out_len(), "expand and depthwise: output");
         assert!(scratch.len() >= self.scratch_len(), "expand and depthwise: scratch");
-        self.packed.run(input, output, scratch, team);
+        self.packed.run(input, None, output, scratch, team);
     }
 }
 

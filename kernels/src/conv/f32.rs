@@ -1,7 +1,7 @@
 //! f32 convolutions and linear layers.
 
 use super::registry::find_f32;
-use super::{Activation, Conv2d, KernelInfo, RowKernel};
+use super::{Activation, Conv2d, ConvF32Parts, KernelInfo, RowKernel};
 use crate::error::check_len;
 use crate::{Error, Isa, Team};
 
@@ -23,8 +23,9 @@ pub(crate) trait PackedF32: Send + Sync {
     /// Bytes of packed weights.
     fn weight_bytes(&self) -> usize;
 
-    /// Convolves. Slices have the geometry's lengths, the scratch at least `scratch_len`.
-    fn run(&self, input: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team);
+    /// Convolves. Slices have the geometry's lengths, the scratch at least `scratch_len`. There is a residual where
+    /// one was announced when weights were packed.
+    fn run(&self, input: &[f32], residual: Option<&[f32]>, output: &mut [f32], scratch: &mut [f32], team: &Team);
 
     /// The kernel that makes rows by themselves, where this one can.
     fn row_kernel(&self) -> Option<&dyn RowKernel<f32>> {
@@ -37,6 +38,7 @@ pub struct ConvF32 {
     conv: Conv2d,
     info: &'static KernelInfo,
     packed: Box<dyn PackedF32>,
+    residual: bool,
 }
 
 impl ConvF32 {
@@ -52,10 +54,24 @@ impl ConvF32 {
         bias: &[f32],
         activation: Activation,
     ) -> Result<Self, Error> {
-        let kernel = find_f32(isa, conv)?;
-        check_len("f32 weights", conv.weight_len(), weights_oihw.len())?;
+        Self::make(isa, &ConvF32Parts { conv, weights: weights_oihw, bias, activation }, false)
+    }
+
+    /// A convolution that adds a residual, for [`ConvF32::run_residual`], before the activation.
+    ///
+    /// # Errors
+    /// Those of [`ConvF32::new`].
+    pub fn with_residual(isa: Isa, parts: &ConvF32Parts<'_>) -> Result<Self, Error> {
+        Self::make(isa, parts, true)
+    }
+
+    fn make(isa: Isa, parts: &ConvF32Parts<'_>, residual: bool) -> Result<Self, Error> {
+        let &ConvF32Parts { conv, weights, bias, activation } = parts;
+        let kernel = find_f32(isa, conv, residual)?;
+        check_len("f32 weights", conv.weight_len(), weights.len())?;
         check_len("f32 bias", conv.out_c, bias.len())?;
-        Ok(Self { conv: *conv, info: &kernel.info, packed: (kernel.pack)(conv, weights_oihw, bias, activation) })
+        let packed = (kernel.pack)(conv, weights, bias, activation);
+        Ok(Self { conv: *conv, info: &kernel.info, packed, residual })
     }
 
     /// The kernel.
@@ -93,15 +109,34 @@ impl ConvF32 {
         self.packed.row_kernel()
     }
 
+    /// Whether it adds a residual to its outputs.
+    pub fn has_residual(&self) -> bool {
+        self.residual
+    }
+
     /// Convolves `input` (NHWC, one image) into `output`. The scratch may hold anything and is left as garbage.
     ///
     /// # Panics
-    /// If a slice does not have the geometry's length, or the scratch is shorter than [`ConvF32::scratch_len`].
+    /// If a slice does not have the geometry's length, the scratch is shorter than [`ConvF32::scratch_len`], or it adds a residual.
     pub fn run(&self, input: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team) {
+        self.run_with(input, None, output, scratch, team);
+    }
+
+    /// As [`ConvF32::run`], with a residual of as many elements as the output, which is added before the activation.
+    ///
+    /// # Panics
+    /// As [`ConvF32::run`]; if it adds none.
+    pub fn run_residual(&self, input: &[f32], residual: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team) {
+        assert_eq!(residual.len(), self.conv.out_len(), "f32 convolution: residual");
+        self.run_with(input, Some(residual), output, scratch, team);
+    }
+
+    fn run_with(&self, input: &[f32], residual: Option<&[f32]>, output: &mut [f32], scratch: &mut [f32], team: &Team) {
         assert_eq!(input.len(), self.conv.in_len(), "f32 convolution: input");
         assert_eq!(output.len(), self.conv.out_len(), "f32 convolution: output");
+        assert_eq!(residual.is_some(), self.residual, "f32 convolution: whether there is a residual");
         assert!(scratch.len() >= self.scratch_len(), "f32 convolution: scratch");
-        self.packed.run(input, output, scratch, team);
+        self.packed.run(input, residual, output, scratch, team);
     }
 }
 

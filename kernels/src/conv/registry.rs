@@ -30,6 +30,8 @@ pub struct KernelInfo {
     pub nr: usize,
     /// Products that one instruction sums.
     pub kr: usize,
+    /// Whether it can add a residual to its outputs before it stores them.
+    pub residual: bool,
     /// The shapes it serves, in words.
     pub serves: &'static str,
     /// Whether it serves a shape.
@@ -111,22 +113,22 @@ pub fn kernels() -> &'static [&'static KernelInfo] {
     ALL.get_or_init(all)
 }
 
-/// The int8 kernel that serves `conv` on `isa`.
-pub(super) fn find_u8(isa: Isa, conv: &Conv2d) -> Result<&'static U8Kernel, Error> {
+/// The int8 kernel that serves `conv` on `isa`, with a residual where there is one.
+pub(super) fn find_u8(isa: Isa, conv: &Conv2d, residual: bool) -> Result<&'static U8Kernel, Error> {
     isa.check()?;
     conv.check()?;
-    Ok(U8.iter().rev().find(|kernel| usable(&kernel.info, isa, conv)).unwrap_or(&U8[0]))
+    Ok(U8.iter().rev().find(|kernel| usable(&kernel.info, isa, conv, residual)).unwrap_or(&U8[0]))
 }
 
-/// The f32 kernel that serves `conv` on `isa`.
-pub(super) fn find_f32(isa: Isa, conv: &Conv2d) -> Result<&'static F32Kernel, Error> {
+/// The f32 kernel that serves `conv` on `isa`, with a residual where there is one.
+pub(super) fn find_f32(isa: Isa, conv: &Conv2d, residual: bool) -> Result<&'static F32Kernel, Error> {
     isa.check()?;
     conv.check()?;
-    Ok(F32.iter().rev().find(|kernel| usable(&kernel.info, isa, conv)).unwrap_or(&F32[0]))
+    Ok(F32.iter().rev().find(|kernel| usable(&kernel.info, isa, conv, residual)).unwrap_or(&F32[0]))
 }
 
-fn usable(info: &KernelInfo, isa: Isa, conv: &Conv2d) -> bool {
-    isa.includes(info.isa) && (info.accepts)(conv)
+fn usable(info: &KernelInfo, isa: Isa, conv: &Conv2d, residual: bool) -> bool {
+    isa.includes(info.isa) && (info.residual || !residual) && (info.accepts)(conv)
 }
 
 #[cfg(test)]
@@ -144,8 +146,8 @@ mod tests {
     #[test]
     fn scalar_serves_all() {
         assert!([&U8[0].info, &F32[0].info].iter().all(|info| info.isa == Isa::Scalar));
-        assert!(find_u8(Isa::Scalar, &Conv2d::linear(3, 2)).is_ok_and(|kernel| kernel.info.isa == Isa::Scalar));
+        assert!(find_u8(Isa::Scalar, &Conv2d::linear(3, 2), true).is_ok_and(|kernel| kernel.info.isa == Isa::Scalar));
         let foreign = if cfg!(target_arch = "x86_64") { Isa::Neon } else { Isa::Avx2 };
-        assert!(find_f32(foreign, &Conv2d::linear(3, 2)).is_err());
+        assert!(find_f32(foreign, &Conv2d::linear(3, 2), false).is_err());
     }
 }

@@ -25,6 +25,14 @@ pub trait RowKernel<T>: Send + Sync {
     /// Elements of scratch that [`RowKernel::make`] needs.
     fn scratch_len(&self) -> usize;
 
-    /// Makes the output rows `rows`, all that `output` has. `input` has every row inside the map that their windows reach.
-    fn make(&self, rows: Range<usize>, input: InputRows<'_, T>, output: &mut [T], scratch: &mut [T]);
+    /// Makes the output rows `rows`, all that `output` and `residual`, if any, have. `input` has every row inside the map that their
+    /// windows reach.
+    fn make(
+        &self,
+        rows: Range<usize>,
+        input: InputRows<'_, T>,
+        residual: Option<&[T]>,
+        output: &mut [T],
+        scratch: &mut [T],
+    );
 }

@@ -28,8 +28,9 @@ pub(crate) trait PackedU8: Send + Sync {
     /// Bytes of packed weights.
     fn weight_bytes(&self) -> usize;
 
-    /// Convolves. Slices have the geometry's lengths, the scratch at least `scratch_bytes`.
-    fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team);
+    /// Convolves. Slices have the geometry's lengths, the scratch at least `scratch_bytes`. There is a residual where
+    /// one was announced when weights were packed.
+    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], scratch: &mut [u8], team: &Team);
 
     /// The kernel that makes rows by themselves, where this one can.
     fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
@@ -42,6 +43,7 @@ pub struct ConvU8 {
     conv: Conv2d,
     info: &'static KernelInfo,
     packed: Box<dyn PackedU8>,
+    residual: bool,
 }
 
 impl ConvU8 {
@@ -50,7 +52,7 @@ impl ConvU8 {
     /// # Errors
     /// [`Error::Isa`] where the set is not available, [`Error::Geometry`] from [`Conv2d::check`], [`Error::Length`]
     /// where weights or epilogue do not have the geometry's size, [`Error::Quant`] where `x_zero_point` is not the one
-    /// that the epilogue was made for.
+    /// that the epilogue was made for, or its sum is not one that [`AddU8::fits_epilogue`](crate::AddU8::fits_epilogue).
     pub fn new(
         isa: Isa,
         conv: &Conv2d,
@@ -58,7 +60,8 @@ impl ConvU8 {
         x_zero_point: u8,
         requantize: Requantize,
     ) -> Result<Self, Error> {
-        let kernel = find_u8(isa, conv)?;
+        let residual = requantize.residual.is_some();
+        let kernel = find_u8(isa, conv, residual)?;
         check_len("int8 weights", conv.weight_len(), weights_oihw.len())?;
         check_len("epilogue of an int8 convolution", conv.out_c, requantize.channels())?;
         if x_zero_point != requantize.x_zero_point {
@@ -67,8 +70,13 @@ impl ConvU8 {
                 requantize.x_zero_point
             )));
         }
+        if requantize.residual.as_ref().is_some_and(|add| !add.fits_epilogue(conv.out_len())) {
+            return Err(Error::Quant(
+                "the sum with a residual does not fit an epilogue: it must be an op of its own".into(),
+            ));
+        }
         let packed = (kernel.pack)(conv, weights_oihw, requantize);
-        Ok(Self { conv: *conv, info: packed.info().unwrap_or(&kernel.info), packed })
+        Ok(Self { conv: *conv, info: packed.info().unwrap_or(&kernel.info), packed, residual })
     }
 
     /// The kernel.
@@ -106,15 +114,34 @@ impl ConvU8 {
         self.packed.row_kernel()
     }
 
+    /// Whether it adds a residual to its outputs.
+    pub fn has_residual(&self) -> bool {
+        self.residual
+    }
+
     /// Convolves `input` (NHWC, one image) into `output`. The scratch may hold anything and is left as garbage.
     ///
     /// # Panics
-    /// If a slice does not have the geometry's length, or the scratch is shorter than [`ConvU8::scratch_bytes`].
+    /// If a slice does not have the geometry's length, the scratch is shorter than [`ConvU8::scratch_bytes`], or it adds a residual.
     pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
+        self.run_with(input, None, output, scratch, team);
+    }
+
+    /// As [`ConvU8::run`], with a residual of as many elements as the output, as [`Requantize::with_residual`] says.
+    ///
+    /// # Panics
+    /// As [`ConvU8::run`]; if it adds none.
+    pub fn run_residual(&self, input: &[u8], residual: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
+        assert_eq!(residual.len(), self.conv.out_len(), "int8 convolution: residual");
+        self.run_with(input, Some(residual), output, scratch, team);
+    }
+
+    fn run_with(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], scratch: &mut [u8], team: &Team) {
         assert_eq!(input.len(), self.conv.in_len(), "int8 convolution: input");
         assert_eq!(output.len(), self.conv.out_len(), "int8 convolution: output");
+        assert_eq!(residual.is_some(), self.residual, "int8 convolution: whether there is a residual");
         assert!(scratch.len() >= self.scratch_bytes(), "int8 convolution: scratch");
-        self.packed.run(input, output, scratch, team);
+        self.packed.run(input, residual, output, scratch, team);
     }
 }
 

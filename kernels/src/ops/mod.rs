@@ -78,6 +78,11 @@ impl Ops {
         assert!(a.len() == b.len() && a.len() == out.len(), "int8 add: lengths");
         split(team, out, BLOCK, a.len(), |start, out| {
             let (a, b) = (&a[start..][..out.len()], &b[start..][..out.len()]);
+            #[cfg(target_arch = "aarch64")]
+            if self.level == Level::Blocked {
+                // SAFETY: NEON is in the base instruction set of aarch64.
+                return unsafe { crate::aarch64::add_u8(add, a, b, out) };
+            }
             x86_or!(self.level, add_u8(add, a, b, out), add.run(a, b, out));
         });
     }

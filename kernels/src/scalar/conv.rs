@@ -13,6 +13,7 @@ pub(crate) static U8: U8Kernel = U8Kernel {
         mr: 1,
         nr: 1,
         kr: 1,
+        residual: true,
         serves: "any convolution",
         accepts: |_| true,
     },
@@ -28,6 +29,7 @@ pub(crate) static F32: F32Kernel = F32Kernel {
         mr: 1,
         nr: 1,
         kr: 1,
+        residual: true,
         serves: "any convolution",
         accepts: |_| true,
     },
@@ -81,11 +83,12 @@ impl PackedU8 for ScalarU8 {
         self.weights.len()
     }
 
-    fn run(&self, input: &[u8], output: &mut [u8], _: &mut [u8], team: &Team) {
+    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], _: &mut [u8], team: &Team) {
         let (conv, rounding) = (&self.conv, self.requantize.rounding());
         let (channels, terms) = (conv.group_in(), conv.terms());
         let padding = i32::from(self.requantize.x_zero_point);
-        team.run_chunks(output, conv.out_w() * conv.out_c, |y, row| {
+        let row_len = conv.out_w() * conv.out_c;
+        team.run_chunks(output, row_len, |y, row| {
             for (index, out) in row.iter_mut().enumerate() {
                 let (x, o) = (index / conv.out_c, index % conv.out_c);
                 let (first, weights) = (o / conv.group_out() * channels, &self.weights[o * terms..][..terms]);
@@ -97,7 +100,11 @@ impl PackedU8 for ScalarU8 {
                         None => padding * weights.iter().map(|&w| i32::from(w)).sum::<i32>(),
                     };
                 });
-                *out = self.requantize.apply(rounding, o, acc);
+                let made = self.requantize.apply(rounding, o, acc);
+                *out = match (&self.requantize.residual, residual) {
+                    (Some(add), Some(residual)) => add.sum(made, residual[y * row_len + index]),
+                    _ => made,
+                };
             }
         });
     }
@@ -118,10 +125,11 @@ impl PackedF32 for ScalarF32 {
         size_of_val(self.weights.as_slice())
     }
 
-    fn run(&self, input: &[f32], output: &mut [f32], _: &mut [f32], team: &Team) {
+    fn run(&self, input: &[f32], residual: Option<&[f32]>, output: &mut [f32], _: &mut [f32], team: &Team) {
         let conv = &self.conv;
         let (channels, terms) = (conv.group_in(), conv.terms());
-        team.run_chunks(output, conv.out_w() * conv.out_c, |y, row| {
+        let row_len = conv.out_w() * conv.out_c;
+        team.run_chunks(output, row_len, |y, row| {
             for (index, out) in row.iter_mut().enumerate() {
                 let (x, o) = (index / conv.out_c, index % conv.out_c);
                 let (first, weights) = (o / conv.group_out() * channels, &self.weights[o * terms..][..terms]);
@@ -132,7 +140,8 @@ impl PackedF32 for ScalarF32 {
                         acc = x.iter().zip(&weights[weight..]).fold(acc, |acc, (&x, &w)| acc + x * w);
                     }
                 });
-                *out = self.activation.apply(acc);
+                let sum = residual.map_or(acc, |residual| acc + residual[y * row_len + index]);
+                *out = self.activation.apply(sum);
             }
         });
     }

@@ -4,10 +4,11 @@
 
 use std::arch::x86_64::*;
 
+use super::add_u8::add_to_u8;
 use super::epilogue::store_u8;
 use super::tiles::{by_shape, gemm_sums};
 use crate::Isa;
-use crate::conv::vector::{Band, GemmU8, GemmU8Kernel, Panel, Part, Tile, TileShape};
+use crate::conv::vector::{AddTo, Band, GemmU8, GemmU8Kernel, Panel, Part, Tile, TileShape};
 use crate::conv::{KernelInfo, KernelOp, U8Kernel};
 use crate::shared::SharedMut;
 
@@ -24,6 +25,7 @@ pub(crate) static GEMM_U8_AVX_VNNI: U8Kernel = U8Kernel {
         mr: MR,
         nr: 2 * NR,
         kr: KR,
+        residual: true,
         serves: "dense, pointwise and grouped convolutions, linear layers; 10x8 where there are few channels",
         accepts: |conv| !conv.is_depthwise(),
     },
@@ -36,6 +38,7 @@ impl GemmU8Kernel for AvxVnni {
     type X = u8;
     const MR: usize = MR;
     const NR: usize = NR;
+    const ADD_TO: AddTo = add_to_u8;
     const KR: usize = KR;
     const SHAPES: &'static [TileShape] = &[TileShape { blocks: 2, pixels: MR }, TileShape { blocks: 1, pixels: 10 }];
     /// A part of a second-level cache of 1 MB or more.

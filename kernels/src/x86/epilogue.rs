@@ -247,6 +247,14 @@ pub(super) fn mask(count: usize) -> __m256i {
     _mm256_cmpgt_epi32(count, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
 }
 
+/// The first eight values, or what there are and zeros.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn load_first_f32(values: &[f32]) -> __m256 {
+    // SAFETY: the mask selects the slice's elements alone; masked lanes are not accessed.
+    unsafe { _mm256_maskload_ps(values.as_ptr(), mask(values.len())) }
+}
+
 /// Stores the first `out.len()` of eight values.
 #[target_feature(enable = "avx2")]
 #[inline]

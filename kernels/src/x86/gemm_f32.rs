@@ -2,11 +2,10 @@
 
 use std::arch::x86_64::*;
 
-use super::epilogue::{activate, load_f32, mask, store_f32};
+use super::epilogue::{activate, load_f32, load_first_f32, mask, store_f32};
 use crate::Isa;
-use crate::conv::vector::{Band, GemmF32, GemmF32Kernel, Panel, Part, Tile, TileShape, even_tiles};
+use crate::conv::vector::{Band, GemmF32, GemmF32Kernel, Outputs, Panel, Part, Span, Tile, TileShape, even_tiles};
 use crate::conv::{Activation, F32Kernel, KernelInfo, KernelOp};
-use crate::shared::SharedMut;
 
 /// Most pixels of a tile, and channels of a panel.
 const MR: usize = 6;
@@ -26,6 +25,7 @@ pub(crate) static GEMM_F32: F32Kernel = F32Kernel {
         mr: MR,
         nr: NR,
         kr: 1,
+        residual: true,
         serves: "dense, pointwise and grouped convolutions, linear layers",
         accepts: |_| true,
     },
@@ -42,14 +42,14 @@ impl GemmF32Kernel for Avx2 {
         &[TileShape { blocks: 1, pixels: MR }, TileShape { blocks: LINEAR_BLOCKS, pixels: 1 }];
 
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn part(gemm: &GemmF32<Self>, part: &Part, input: &[f32], rows: &mut [f32], out: &SharedMut<f32>) {
+    unsafe fn part(gemm: &GemmF32<Self>, part: &Part, input: &[f32], rows: &mut [f32], out: &Outputs<f32>) {
         // SAFETY: the caller's promise.
         unsafe { gemm.part_body(part, input, rows, out) }
     }
 
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: Band, panel: &Panel, out: &SharedMut<f32>) {
+    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: Band, panel: &Panel, out: &Outputs<f32>) {
         if panel.blocks > 1 {
             for tile in gemm.tiles(band) {
                 // SAFETY: the caller's promise; only shapes of one pixel have several blocks.
@@ -97,8 +97,8 @@ struct Strip<'a> {
     weights: *const f32,
     bias: *const f32,
     activation: Activation,
-    /// The first pixel's outputs, how many of the panel's channels there are, and elements from one pixel to the next.
-    out: *mut f32,
+    /// The first pixel's outputs and what is added to them, how many of the panel's channels there are, and elements from one pixel to the next.
+    out: Span<f32>,
     channels: usize,
     out_c: usize,
 }
@@ -110,7 +110,7 @@ fn strips<'a>(
     rows: &'a [f32],
     band: Band,
     panel: &'a Panel,
-    out: &SharedMut<f32>,
+    out: &Outputs<f32>,
 ) -> impl Iterator<Item = Strip<'a>> {
     let ((first, pixels), out_c) = (gemm.bands.out_pixels(band), gemm.out_c());
     let windows = &gemm.windows[..pixels];
@@ -131,7 +131,7 @@ fn strips<'a>(
             weights: gemm.weights(panel).as_ptr(),
             bias: gemm.bias[panel.constants..][..NR].as_ptr(),
             activation: gemm.activation,
-            out: out.wrapping_add(first * out_c),
+            out: out.from(first * out_c),
             channels: panel.len,
             out_c,
         }
@@ -154,8 +154,12 @@ unsafe fn outputs<const MR: usize, const NV: usize, const RUN: usize>(strip: &St
             std::array::from_fn(|pixel| unsafe { strip.rows.add(*strip.windows.add(tile * MR + pixel) as usize) });
         // SAFETY: the caller's promise; the outputs of this tile.
         unsafe {
-            let sums = sums::<MR, NV, RUN>(strip, pixels, bias);
-            store(strip, strip.out.add(tile * MR * strip.out_c), activated(strip.activation, sums));
+            let mut sums = sums::<MR, NV, RUN>(strip, pixels, bias);
+            let Span { out, residual } = strip.out.from(tile * MR * strip.out_c);
+            if let Some(residual) = residual {
+                sums = add(strip, residual, sums);
+            }
+            store(strip, out, activated(strip.activation, sums));
         }
     }
 }
@@ -218,6 +222,32 @@ fn activated<const MR: usize, const NV: usize>(
     sums
 }
 
+/// The sums of a tile with what is added to them, from `residual` on.
+///
+/// # Safety
+/// As [`outputs`]; `residual` is what is added to the tile's first output.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn add<const MR: usize, const NV: usize>(
+    strip: &Strip,
+    residual: *const f32,
+    mut sums: [[__m256; NV]; MR],
+) -> [[__m256; NV]; MR] {
+    let last = mask(strip.channels - (NV - 1) * 8);
+    for pixel in 0..MR {
+        for v in 0..NV {
+            // SAFETY: there is as much to add as there are outputs; only the last vector of a pixel may have fewer than 8, which
+            // the mask selects.
+            let x = unsafe {
+                let from = residual.add(pixel * strip.out_c + v * 8);
+                if v + 1 < NV { _mm256_loadu_ps(from) } else { _mm256_maskload_ps(from, last) }
+            };
+            sums[pixel][v] = _mm256_add_ps(sums[pixel][v], x);
+        }
+    }
+    sums
+}
+
 /// Stores a tile's outputs, from `out` on.
 ///
 /// # Safety
@@ -249,7 +279,7 @@ unsafe fn store<const MR: usize, const NV: usize>(strip: &Strip, out: *mut f32, 
 /// As [`GemmF32Kernel::panel`]; the tile is one of the band and has one pixel and the panel up to `LINEAR_BLOCKS` blocks.
 #[target_feature(enable = "avx2,fma")]
 #[inline(never)]
-unsafe fn one_pixel(gemm: &GemmF32<Avx2>, rows: &[f32], tile: &Tile, panel: &Panel, out: &SharedMut<f32>) {
+unsafe fn one_pixel(gemm: &GemmF32<Avx2>, rows: &[f32], tile: &Tile, panel: &Panel, out: &Outputs<f32>) {
     let run_len = gemm.panels.run_len;
     // SAFETY: the caller's promise.
     let [pixel] = unsafe { gemm.windows::<1>(rows, tile, panel) };
@@ -278,8 +308,13 @@ unsafe fn one_pixel(gemm: &GemmF32<Avx2>, rows: &[f32], tile: &Tile, panel: &Pan
         }
     }
     // SAFETY: the caller's promise; the pixel's part is used once.
-    let out = unsafe { gemm.out_part(out, tile, 0, panel) };
+    let (out, residual) = unsafe { gemm.out_part(out, tile, 0, panel) };
+    let mut residual = residual.map(|residual| residual.chunks(8));
     for (sum, out) in sums.iter().flatten().zip(out.chunks_mut(8)) {
-        store_f32(activate(gemm.activation, *sum), out);
+        let mut sum = *sum;
+        if let Some(residual) = residual.as_mut().and_then(Iterator::next) {
+            sum = _mm256_add_ps(sum, load_first_f32(residual));
+        }
+        store_f32(activate(gemm.activation, sum), out);
     }
 }

@@ -5,6 +5,7 @@
 //! weights prove that nothing can saturate; elsewhere both factors are widened to i16 for `vpmaddwd`, whose i32 results
 //! cannot overflow.
 
+mod add_u8;
 pub(crate) mod avx512;
 mod avxvnni;
 mod depthwise_f32;

@@ -1,17 +1,18 @@
 //! Elementwise int8 ops and moves of bytes with AVX2. Each equals the scalar version of its op bit for bit.
 
+pub(crate) use super::add_u8::{add_to_u8, add_u8};
+
 use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::epilogue::load_f32;
 use crate::conv::InputRows;
-use crate::elementwise::{Add, Fixed};
 use crate::lut::{BLOCK, CONCAT_BLOCK};
 use crate::quant::Rounding;
-use crate::{AddU8, Lut, MulU8, Pool2d, QParams};
+use crate::{Lut, MulU8, Pool2d, QParams};
 
 /// Bytes of an AVX2 register.
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 
 /// Runs plain Rust, compiled for AVX2 and FMA as far as it is inlined here. Rust never fuses a product and a sum by
 /// itself, so results do not change.
@@ -24,7 +25,7 @@ pub(crate) fn compiled(f: impl FnOnce()) {
 /// Eight bytes as i32.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn load8(x: &[u8]) -> __m256i {
+pub(super) fn load8(x: &[u8]) -> __m256i {
     let x = &x[..8];
     // SAFETY: the slice has 8 readable bytes; the load needs no alignment.
     _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(x.as_ptr().cast()) })
@@ -41,7 +42,7 @@ fn load32(x: &[u8]) -> __m256i {
 
 #[target_feature(enable = "avx2")]
 #[inline]
-fn store32(x: __m256i, out: &mut [u8]) {
+pub(super) fn store32(x: __m256i, out: &mut [u8]) {
     let out = &mut out[..LANES];
     // SAFETY: the slice has 32 writable bytes; the store needs no alignment.
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), x) }
@@ -108,65 +109,12 @@ impl Round {
 /// Four times eight integers plus the zero point, clamped to bytes: all steps saturate.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn bytes_of([a, b, c, d]: [__m256i; 4], zero_point: __m256i) -> __m256i {
+pub(super) fn bytes_of([a, b, c, d]: [__m256i; 4], zero_point: __m256i) -> __m256i {
     let ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero_point);
     let cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero_point);
     // Packing works on 128-bit halves: groups of four lie as a0 b0 c0 d0 a1 b1 c1 d1.
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     _mm256_permutevar8x32_epi32(_mm256_packus_epi16(ab, cd), order)
-}
-
-/// [`AddU8::run`].
-#[target_feature(enable = "avx2,fma")]
-pub(crate) fn add_u8(add: &AddU8, a: &[u8], b: &[u8], out: &mut [u8]) {
-    let (x, y, inverse, rounding) = match &add.0 {
-        Add::Fixed(fixed) => return add_fixed(fixed, a, b, out),
-        Add::Float { a, b, inverse, rounding, .. } => (a, b, inverse, rounding),
-    };
-    let round = Round::new(*rounding);
-    let blocks = out.len() / BLOCK * BLOCK;
-    let scales = [x, y].map(|x| _mm256_set1_ps(x.scale));
-    let zeros = [x, y].map(|x| _mm256_set1_ps(-(x.scale * f32::from(x.zero_point))));
-    let factor = _mm256_set1_ps(*inverse);
-    for start in (0..blocks).step_by(LANES) {
-        let mut sums = [_mm256_setzero_ps(); 4];
-        for (index, sum) in sums.iter_mut().enumerate() {
-            let at = start + 8 * index;
-            let (a, b) = (_mm256_cvtepi32_ps(load8(&a[at..])), _mm256_cvtepi32_ps(load8(&b[at..])));
-            let (a, b) = (_mm256_fmadd_ps(scales[0], a, zeros[0]), _mm256_fmadd_ps(scales[1], b, zeros[1]));
-            *sum = _mm256_mul_ps(_mm256_add_ps(a, b), factor);
-        }
-        store32(round.bytes(sums), &mut out[start..]);
-    }
-    for (out, (&a, &b)) in out[blocks..].iter_mut().zip(a[blocks..].iter().zip(&b[blocks..])) {
-        *out = rounding.round((x.dequantize(a) + y.dequantize(b)) * inverse);
-    }
-}
-
-/// [`Fixed::run`].
-#[target_feature(enable = "avx2")]
-#[inline]
-fn add_fixed(fixed: &Fixed, a: &[u8], b: &[u8], out: &mut [u8]) {
-    let vectors = out.len() / LANES * LANES;
-    let factors = [fixed.a, fixed.b].map(|factor| _mm256_set1_epi32(factor));
-    let (bias, shift) = (_mm256_set1_epi32(fixed.bias), _mm_cvtsi32_si128(fixed.shift as i32));
-    let mask = ((1_u32 << fixed.shift) - 1) as i32;
-    let (half, mask) = (_mm256_set1_epi32(mask >> 1), _mm256_set1_epi32(mask));
-    let (zero_point, low) = (_mm256_set1_epi16(fixed.zero_point as i16), _mm256_set1_epi8(fixed.low as u8 as i8));
-    for start in (0..vectors).step_by(LANES) {
-        let mut sums = [_mm256_setzero_si256(); 4];
-        for (index, out) in sums.iter_mut().enumerate() {
-            let at = start + 8 * index;
-            let products = [load8(&a[at..]), load8(&b[at..])];
-            let products = [_mm256_mullo_epi32(products[0], factors[0]), _mm256_mullo_epi32(products[1], factors[1])];
-            let sum = _mm256_add_epi32(_mm256_add_epi32(products[0], bias), products[1]);
-            let dropped = _mm256_add_epi32(_mm256_and_si256(sum, mask), _mm256_srai_epi32::<31>(sum));
-            // A comparison that holds is -1.
-            *out = _mm256_sub_epi32(_mm256_sra_epi32(sum, shift), _mm256_cmpgt_epi32(dropped, half));
-        }
-        store32(_mm256_max_epu8(bytes_of(sums, zero_point), low), &mut out[start..]);
-    }
-    fixed.run(&a[vectors..], &b[vectors..], &mut out[vectors..]);
 }
 
 /// [`MulU8::run`]; the lengths are checked. Factors of 32 channels stay in registers over all pixels.

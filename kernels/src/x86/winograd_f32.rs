@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::lanes::{Avx2Lanes, Avx512Lanes};
 use crate::conv::vector::{
-    Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_kernel,
+    Chunk, Outputs, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_kernel,
 };
 use crate::shared::SharedMut;
 
@@ -48,7 +48,7 @@ macro_rules! winograd {
                 panel: usize,
                 chunk: &Chunk,
                 products: &[MaybeUninit<f32>],
-                out: &SharedMut<f32>,
+                out: &Outputs<f32>,
             ) {
                 // SAFETY: the caller's promise.
                 unsafe { this.store_body(panel, chunk, products, out) }

@@ -1,10 +1,12 @@
 //! Chains of kernels against the same kernels one after another.
 
 use quantlens_kernels::{
-    Activation, AlignedBuf, Chain, Conv2d, ConvF32, ConvU8, Isa, Link, MAX_LINKS, Ops, Pool2d, Team,
+    Activation, AlignedBuf, Chain, Conv2d, ConvF32, ConvF32Parts, ConvU8, Isa, Link, MAX_LINKS, Numerics, Ops, Pool2d,
+    Team,
 };
 
-use super::{Random, epilogue, integers, isas, most_macs, run_f32, run_u8};
+use super::residuals::addition;
+use super::{Random, epilogue, integers, isas, most_macs, residual_f32, residual_u8, run_f32, run_u8};
 
 /// A map between links: height, width and channels.
 type Map = [usize; 3];
@@ -60,20 +62,21 @@ fn chains() -> Vec<(Map, Vec<Next>)> {
 }
 
 /// Checks chains of f32 or int8 maps against their kernels one after another, for each instruction set and numbers of threads up to
-/// more than there are rows. `$conv` makes a convolution for an instruction set and a geometry, `$alone` runs it.
+/// more than there are rows; with a residual of the last convolution and without. `$conv` makes a convolution for an instruction set, a
+/// geometry and with a residual or without, `$alone` runs it.
 macro_rules! check_chains {
-    ($random:ident, $sample:ty, |$len:ident| $input:expr, $conv:expr, $alone:ident, $max_pool:ident) => {
+    ($random:ident, $sample:ty, |$len:ident| $input:expr, $conv:expr, $alone:ident, $residual:ident, $max_pool:ident) => {
         for (map, links) in chains() {
             let $len: usize = map.iter().product();
             let input: Vec<$sample> = $input;
             let seed = $random.next();
             for isa in isas() {
                 let ops = Ops::new(isa).expect("available");
-                for threads in [1, 2, 3, 200] {
+                for (threads, adds) in [(1, false), (2, true), (3, false), (1, true), (200, true)] {
                     // The same weights for all.
                     let mut random = Random(seed);
                     let (mut expected, mut map, mut made) = (input.clone(), map, Vec::new());
-                    for next in &links {
+                    for (index, next) in links.iter().enumerate() {
                         if let Some(pool) = next.pool(map) {
                             let mut out = vec![<$sample>::default(); pool.out_len()];
                             ops.$max_pool(&pool, &expected, &mut out, &Team::new(1));
@@ -81,7 +84,7 @@ macro_rules! check_chains {
                             made.push(Link::max_pool(pool, ops));
                         }
                         if let Some(geometry) = next.conv(map) {
-                            let conv = $conv(&mut random, isa, &geometry);
+                            let conv = $conv(&mut random, isa, &geometry, adds && index + 1 == links.len());
                             expected = $alone(&conv, &expected, 1);
                             made.push(Link::conv(conv).expect("no kernel of these makes whole maps only"));
                         }
@@ -91,7 +94,9 @@ macro_rules! check_chains {
                     let mut scratch = AlignedBuf::<$sample>::new(chain.scratch_len());
                     scratch.fill(77 as $sample);
                     let mut found = vec![99 as $sample; expected.len()];
-                    chain.run(&input, &mut found, &mut scratch, &Team::new(threads.min(3)));
+                    let residual = $residual(expected.len());
+                    let residual = chain.has_residual().then_some(&*residual);
+                    chain.run(&input, residual, &mut found, &mut scratch, &Team::new(threads.min(3)));
                     assert!(found == expected, "{isa}, {threads} threads: {map:?} {links:?}");
                 }
             }
@@ -102,24 +107,39 @@ macro_rules! check_chains {
 #[test]
 fn f32_chains_equal_their_kernels_alone() {
     let mut random = Random(11);
-    let conv = |random: &mut Random, isa, geometry: &Conv2d| {
+    let conv = |random: &mut Random, isa, geometry: &Conv2d, residual: bool| {
         let mut floats = |len: usize| (0..len).map(|_| random.float()).collect::<Vec<_>>();
         let (weights, bias) = (floats(geometry.weight_len()), floats(geometry.out_c));
+        let parts = ConvF32Parts { conv: geometry, weights: &weights, bias: &bias, activation: Activation::Relu6 };
+        if residual {
+            return ConvF32::with_residual(isa, &parts).expect("valid");
+        }
         ConvF32::new(isa, geometry, &weights, &bias, Activation::Relu6).expect("valid")
     };
-    check_chains!(random, f32, |len| (0..len).map(|_| random.float()).collect(), conv, run_f32, max_pool_f32);
+    check_chains!(
+        random,
+        f32,
+        |len| (0..len).map(|_| random.float()).collect(),
+        conv,
+        run_f32,
+        residual_f32,
+        max_pool_f32
+    );
 }
 
 #[test]
 fn int8_chains_equal_their_kernels_alone() {
     let mut random = Random(12);
-    let conv = |random: &mut Random, isa, geometry: &Conv2d| {
+    let conv = |random: &mut Random, isa, geometry: &Conv2d, residual: bool| {
         let weights: Vec<i8> = integers(random, geometry.weight_len(), false).into_iter().map(|w| w as i8).collect();
-        let requantize = epilogue(random, geometry, &weights);
+        let mut requantize = epilogue(random, geometry, &weights);
+        if residual {
+            requantize = requantize.with_residual(addition(random, Numerics::Qnnpack));
+        }
         let zero_point = requantize.input_zero_point();
         ConvU8::new(isa, geometry, &weights, zero_point, requantize).expect("valid")
     };
-    check_chains!(random, u8, |len| integers(&mut random, len, false), conv, run_u8, max_pool_u8);
+    check_chains!(random, u8, |len| integers(&mut random, len, false), conv, run_u8, residual_u8, max_pool_u8);
 }
 
 #[test]

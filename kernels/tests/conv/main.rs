@@ -2,6 +2,7 @@
 //! kernel, and the same results on any number of threads.
 
 mod chains;
+mod residuals;
 
 use quantlens_kernels::{
     Activation, AlignedBuf, ChannelView, Conv2d, ConvF32, ConvF32Parts, ConvU8, ExpandDepthwiseF32, Isa, LinearU8,
@@ -168,12 +169,26 @@ fn epilogue(random: &mut Random, conv: &Conv2d, weights: &[i8]) -> Requantize {
     Requantize::new(numerics, x, &weight_scales, &bias, &sums, out, relu).expect("valid scales")
 }
 
+/// What is added to outputs, where anything is: all bytes, and small floats, in an order of no period that tiles have.
+fn residual_u8(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 37 + i / 251) as u8).collect()
+}
+
+fn residual_f32(len: usize) -> Vec<f32> {
+    residual_u8(len).into_iter().map(|x| f32::from(x) / 64.0 - 2.0).collect()
+}
+
 fn run_u8(conv: &ConvU8, input: &[u8], threads: usize) -> Vec<u8> {
     let mut scratch = AlignedBuf::<u8>::new(conv.scratch_bytes());
     // What a kernel leaves unwritten or reads unwritten must not matter.
     scratch.fill(0xa5);
     let mut output = vec![0x5a; conv.geometry().out_len()];
-    conv.run(input, &mut output, &mut scratch, &Team::new(threads));
+    let team = Team::new(threads);
+    if conv.has_residual() {
+        conv.run_residual(input, &residual_u8(output.len()), &mut output, &mut scratch, &team);
+    } else {
+        conv.run(input, &mut output, &mut scratch, &team);
+    }
     output
 }
 
@@ -348,7 +363,12 @@ fn run_f32(conv: &ConvF32, input: &[f32], threads: usize) -> Vec<f32> {
     let mut scratch = AlignedBuf::<f32>::new(conv.scratch_len());
     scratch.fill(f32::NAN);
     let mut output = vec![f32::NAN; conv.geometry().out_len()];
-    conv.run(input, &mut output, &mut scratch, &Team::new(threads));
+    let team = Team::new(threads);
+    if conv.has_residual() {
+        conv.run_residual(input, &residual_f32(output.len()), &mut output, &mut scratch, &team);
+    } else {
+        conv.run(input, &mut output, &mut scratch, &team);
+    }
     output
 }
 

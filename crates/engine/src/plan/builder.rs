@@ -68,7 +68,7 @@ impl<'g> PlanBuilder<'g> {
         self
     }
 
-    /// Whether activations may be merged into the layer before them, concatenations with the shuffle after them, and pointwise
+    /// Whether activations and sums may be merged into the layer before them, concatenations with the shuffle after them, and pointwise
     /// convolutions with the depthwise one after them; results do not depend on it.
     pub fn fuse(mut self, fuse: bool) -> Self {
         self.fuse = fuse;
@@ -108,7 +108,11 @@ impl<'g> PlanBuilder<'g> {
             }
             let slice = draft.slice.take().map(Draft::alone);
             let expand = draft.expand.take().map(|expand| *expand);
-            for draft in slice.into_iter().chain(expand).chain([draft]) {
+            let sum = draft.sum.take().map(|sum| Draft::alone(sum.node));
+            if sum.is_some() {
+                draft = Draft::alone(draft.node);
+            }
+            for draft in slice.into_iter().chain(expand).chain([draft]).chain(sum) {
                 let step = Step::new(&context, draft.node, draft.activation, draft.output)?;
                 let info = info(&context, &draft, &step);
                 steps.push((step, info));
@@ -167,9 +171,12 @@ impl<'g> PlanBuilder<'g> {
     }
 }
 
-/// The step of a depthwise convolution with the pointwise one before it, where there are two and a kernel serves both; or of a
-/// concatenation that reads a slice where it is.
+/// The step of a depthwise convolution with the pointwise one before it, where there are two and a kernel serves both; of a convolution
+/// and a sum; or of a concatenation that reads a slice where it is.
 fn joined(context: &Context<'_>, draft: &Draft<'_>) -> Result<Option<Step>, Error> {
+    if let Some(sum) = &draft.sum {
+        return Step::conv_add(context, (draft.node, draft.activation), (sum.node, sum.residual));
+    }
     let nodes =
         (draft.expand.as_deref().map(|expand| (expand.node, expand.activation)), (draft.node, draft.activation));
     match nodes {
@@ -226,6 +233,8 @@ fn info(context: &Context<'_>, draft: &Draft<'_>, step: &Step) -> StepInfo {
 fn op_name(draft: &Draft<'_>) -> &'static str {
     match (&draft.node.op, draft.activation) {
         (Op::Concat, _) if draft.output != draft.node.output => "concat_shuffle",
+        (Op::Conv(_), Activation::Relu) if draft.sum.is_some() => "conv_add_relu",
+        (Op::Conv(_), _) if draft.sum.is_some() => "conv_add",
         (Op::Conv(_), Activation::Relu) => "conv_relu",
         (Op::Conv(_), Activation::Relu6) => "conv_relu6",
         (Op::Conv(_), Activation::Hardswish) => "conv_hardswish",

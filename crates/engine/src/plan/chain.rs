@@ -37,7 +37,9 @@ impl Chains<'_> {
         for next in steps {
             let step = &next.0;
             let follows = run.last().is_some_and(|(before, _)| {
-                let alone = step.inputs == [before.output] && readers[before.output.index()] == 1;
+                let alone = step.inputs[0] == before.output && readers[before.output.index()] == 1;
+                // A residual is added to whole rows of the chain's output alone.
+                let alone = alone && before.inputs.len() == 1;
                 let links = run.iter().chain([&next]);
                 alone && self.is_large(before.output) && run.len() < MAX_LINKS && self.shares_well(links)
             });
@@ -84,7 +86,8 @@ impl Chains<'_> {
         }
         let (steps, infos): (Vec<Step>, Vec<StepInfo>) = run.drain(..).unzip();
         let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return };
-        let (inputs, output) = (first.inputs.clone(), last.output);
+        let inputs = first.inputs.iter().chain(&last.inputs[1..]).copied().collect();
+        let output = last.output;
         let (mut floats, mut bytes) = (Vec::new(), Vec::new());
         for step in steps {
             match step.kernel {
@@ -121,7 +124,7 @@ fn info(infos: Vec<StepInfo>) -> Option<StepInfo> {
     let chain = infos.iter().cloned().reduce(|sum, info| StepInfo {
         op: "chain",
         kernel: format!("{} > {}", sum.kernel, info.kernel),
-        inputs: sum.inputs,
+        inputs: sum.inputs.iter().chain(&info.inputs[1..]).cloned().collect(),
         in_shape: sum.in_shape,
         macs: sum.macs + info.macs,
         parameters: sum.parameters + info.parameters,

@@ -1,6 +1,6 @@
 //! From ops to steps: leaves out what no output needs, merges activations into the convolution or linear layer before them,
 //! joins a concatenation and the shuffle after it, and finds pointwise convolutions that could be one step with the depthwise one
-//! after them.
+//! after them, and convolutions that could be one with the sum after them.
 
 use quantlens_kernels::Activation;
 
@@ -19,18 +19,28 @@ pub(super) struct Draft<'g> {
     /// The slice of channels that is the first input (of the pointwise convolution, where there is one) and nothing else's, where the
     /// step may read them from the whole pixels instead.
     pub(super) slice: Option<&'g Node>,
+    /// The sum of this convolution's output, which nothing else reads, and of a residual, where the two may be one step.
+    pub(super) sum: Option<Sum<'g>>,
+}
+
+/// A sum that may be a convolution's epilogue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sum<'g> {
+    pub(super) node: &'g Node,
+    /// What is added to the convolution's output, made before it.
+    pub(super) residual: TensorId,
 }
 
 impl<'g> Draft<'g> {
     /// A node as a step of its own.
     pub(super) fn alone(node: &'g Node) -> Self {
-        Self { node, activation: Activation::None, output: node.output, expand: None, slice: None }
+        Self { node, activation: Activation::None, output: node.output, expand: None, slice: None, sum: None }
     }
 }
 
 /// The steps that compute the tensors in `wanted` (taps and the output), in order. With `merge`, the output of a
 /// float convolution or linear layer is fused away where an activation is its only reader and it is not in `kept` (wanted, or an
-/// entry), and so is that of a concatenation of two halves before a shuffle of two groups.
+/// entry), and so are that of a convolution before a sum and that of a concatenation of two halves before a shuffle of two groups.
 pub(super) fn steps<'g>(
     graph: &'g Graph,
     shapes: &[[usize; 3]],
@@ -45,6 +55,8 @@ pub(super) fn steps<'g>(
         node.inputs.iter().for_each(|id| readers[id.index()].push(i));
     }
     let mut merged = vec![false; nodes.len()];
+    let mut made = vec![false; graph.tensors().len()];
+    made[graph.input().index()] = true;
     let mut drafts = Vec::new();
     for (i, node) in nodes.iter().enumerate().filter(|(i, _)| needed[*i]) {
         if merged[i] {
@@ -64,10 +76,18 @@ pub(super) fn steps<'g>(
                 draft.activation = activation.unwrap_or(Activation::None);
                 draft.output = nodes[reader].output;
             }
+            let residual = residual_of(&nodes[reader], node).filter(|id| made[id.index()]);
+            if let Some(residual) = residual {
+                merged[reader] = true;
+                let sum = &nodes[reader];
+                draft.activation = if sum.op == (Op::Add { relu: true }) { Activation::Relu } else { Activation::None };
+                draft.output = sum.output;
+                draft.sum = Some(Sum { node: sum, residual });
+            }
         }
         if merge && is_depthwise(graph, node) && readers[node.inputs[0].index()].len() == 1 {
             let input = node.inputs[0];
-            let makes = |draft: &Draft| draft.output == input && is_pointwise(graph, draft.node);
+            let makes = |draft: &Draft| draft.output == input && draft.sum.is_none() && is_pointwise(graph, draft.node);
             let expand = drafts.iter().position(makes).filter(|_| !kept[input.index()]);
             draft.expand = expand.map(|at| Box::new(drafts.remove(at)));
         }
@@ -78,9 +98,19 @@ pub(super) fn steps<'g>(
             let alone = readers[input.index()].len() == 1 && !kept[input.index()];
             draft.slice = drafts.iter().position(makes).filter(|_| alone).map(|at| drafts.remove(at).node);
         }
+        made[draft.output.index()] = true;
         drafts.push(draft);
     }
     drafts
+}
+
+/// What this sum adds to the output of a convolution of all channels.
+fn residual_of(sum: &Node, conv: &Node) -> Option<TensorId> {
+    let whole = matches!(&conv.op, Op::Conv(conv) if conv.groups == 1);
+    match (&sum.op, &sum.inputs[..]) {
+        (Op::Add { .. }, &[a, b]) if whole => Some(if a == conv.output { b } else { a }),
+        _ => None,
+    }
 }
 
 /// Whether this is a float convolution of each channel by itself.

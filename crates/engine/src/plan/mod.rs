@@ -26,7 +26,8 @@ use crate::{Error, QParams, Session};
 pub struct StepInfo {
     /// First name of the tensor that the step makes.
     pub name: String,
-    /// The op, with a fused activation: `conv_relu6`; `expand_depthwise` for a pointwise convolution and the depthwise one
+    /// The op, with a fused activation: `conv_relu6`; `conv_add` and `conv_add_relu` for a convolution and the sum after it,
+    /// `expand_depthwise` for a pointwise convolution and the depthwise one
     /// after it in one step, `concat_shuffle` for a concatenation and the shuffle after it, `chain` for several convolutions and poolings.
     pub op: &'static str,
     /// The kernel that runs it, `<type>-<op>-<tile>-<isa>`; those of a chain with ` > ` between them.

@@ -67,6 +67,37 @@ impl Step {
         Ok(made.map_err(|e| depthwise.kernel_error(e))?.map(step))
     }
 
+    /// The step of a convolution and of the sum after it, with `activation` as the epilogue of both (f32 only); none where the sum's
+    /// arithmetic wants an op of its own.
+    pub(crate) fn conv_add(
+        context: &Context<'_>,
+        (node, activation): (&Node, Activation),
+        (sum, residual): (&Node, TensorId),
+    ) -> Result<Option<Self>, Error> {
+        let maker = Maker { context, node, activation, shuffled: false };
+        let (Op::Conv(conv), &Op::Add { relu }) = (&node.op, &sum.op) else { return Ok(None) };
+        let quant = |id: TensorId| context.graph.tensor(id).quant;
+        let made = (quant(node.inputs[0]), quant(node.output), quant(residual), quant(sum.output));
+        let kernel = match (made, context.graph.numerics()) {
+            ((None, None, None, None), _) => {
+                let geometry = maker.geometry(conv);
+                let parts = maker.parts(conv, &geometry)?;
+                let made = ConvF32::with_residual(context.isa, &parts).map_err(|e| maker.kernel_error(e))?;
+                StepKernel::Float(FloatKernel::Conv(made))
+            }
+            ((Some(x), Some(out), Some(residual), Some(total)), Some(numerics)) => {
+                let add = AddU8::new(numerics, out, residual, total, relu);
+                let add = add.map_err(|e| Maker { node: sum, ..maker }.kernel_error(e))?;
+                if !add.fits_epilogue(context.shape(sum.output).iter().product()) {
+                    return Ok(None);
+                }
+                StepKernel::Int8(Int8Kernel::Conv(maker.conv_u8(conv, Int8 { numerics, x, out }, Some(add))?))
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Self { kernel, inputs: vec![node.inputs[0], residual], output: sum.output }))
+    }
+
     /// The step of a concatenation of two floats' halves and the shuffle after it, the first of which are what `slice` takes.
     pub(crate) fn concat_shuffle_view(
         context: &Context<'_>,
@@ -171,7 +202,7 @@ impl Maker<'_> {
         let [_, _, channels] = self.in_shape(0);
         let second = || self.context.graph.tensor(self.node.inputs[1]).quant.unwrap_or(x);
         Ok(match &self.node.op {
-            Op::Conv(conv) => Int8Kernel::Conv(self.conv_u8(conv, int8)?),
+            Op::Conv(conv) => Int8Kernel::Conv(self.conv_u8(conv, int8, None)?),
             Op::Linear(linear) => Int8Kernel::Linear(self.linear_u8(linear, int8)?),
             Op::MaxPool(pool) => Int8Kernel::MaxPool(self.pool(pool)?),
             Op::AdaptiveAvgPool => Int8Kernel::AvgPool { numerics, x, channels },
@@ -233,9 +264,12 @@ impl Maker<'_> {
         made.map_err(|e| self.kernel_error(e))
     }
 
-    fn conv_u8(&self, conv: &Conv, int8: Int8) -> Result<ConvU8, Error> {
+    fn conv_u8(&self, conv: &Conv, int8: Int8, residual: Option<AddU8>) -> Result<ConvU8, Error> {
         let geometry = self.geometry(conv);
-        let (weight, requantize) = self.requantize(&conv.weights, &geometry, int8, conv.relu)?;
+        let (weight, mut requantize) = self.requantize(&conv.weights, &geometry, int8, conv.relu)?;
+        if let Some(add) = residual {
+            requantize = requantize.with_residual(add);
+        }
         let made = ConvU8::new(self.context.isa, &geometry, weight, int8.x.zero_point, requantize);
         made.map_err(|e| self.kernel_error(e))
     }

@@ -56,8 +56,12 @@ impl Int8Kernel {
     fn run(&self, io: &Operands<'_, u8>, out: &mut [u8], scratch: &mut [u8], runner: Runner<'_>) {
         let (x, Runner { ops, team }) = (io.input(0), runner);
         match self {
+            Self::Conv(conv) if conv.has_residual() => conv.run_residual(x, io.input(1), out, scratch, team),
             Self::Conv(conv) => conv.run(x, out, scratch, team),
-            Self::Chain(chain) => chain.run(x, out, scratch, team),
+            Self::Chain(chain) => {
+                let residual = chain.has_residual().then(|| io.input(1));
+                chain.run(x, residual, out, scratch, team);
+            }
             Self::Linear(linear) => linear.run(x, out, scratch, team),
             Self::MaxPool(pool) => ops.max_pool_u8(pool, x, out, team),
             &Self::AvgPool { numerics, x: q, channels } => {
@@ -88,8 +92,12 @@ impl FloatKernel {
     fn run(&self, io: &Operands<'_, f32>, out: &mut [f32], scratch: &mut [f32], runner: Runner<'_>) {
         let (x, Runner { ops, team }) = (io.input(0), runner);
         match self {
+            Self::Conv(conv) if conv.has_residual() => conv.run_residual(x, io.input(1), out, scratch, team),
             Self::Conv(conv) => conv.run(x, out, scratch, team),
-            Self::Chain(chain) => chain.run(x, out, scratch, team),
+            Self::Chain(chain) => {
+                let residual = chain.has_residual().then(|| io.input(1));
+                chain.run(x, residual, out, scratch, team);
+            }
             Self::ExpandDepthwise(pair) => pair.run(x, out, scratch, team),
             Self::Linear(linear) => linear.run(x, out, scratch, team),
             Self::MaxPool(pool) => ops.max_pool_f32(pool, x, out, team),

@@ -42,6 +42,7 @@ macro_rules! depthwise_kernel {
                 mr: DepthwiseF32::<$kernel>::MR,
                 nr: DepthwiseF32::<$kernel>::NR,
                 kr: 1,
+                residual: false,
                 serves: "depthwise convolutions with any kernel, stride and padding",
                 accepts: Conv2d::is_depthwise,
             },
@@ -283,7 +284,7 @@ impl<K: DepthwiseF32Kernel> PackedF32 for DepthwiseF32<K> {
         size_of_val(&*self.weights) + size_of_val(&*self.bias)
     }
 
-    fn run(&self, input: &[f32], output: &mut [f32], _: &mut [f32], team: &Team) {
+    fn run(&self, input: &[f32], _: Option<&[f32]>, output: &mut [f32], _: &mut [f32], team: &Team) {
         let task_len = self.task_rows * self.conv.out_w() * self.conv.out_c;
         team.run_chunks(output, task_len, |task, out| {
             // SAFETY: `ConvF32::new` checked that the CPU has the instruction set.
@@ -301,7 +302,14 @@ impl<K: DepthwiseF32Kernel> RowKernel<f32> for DepthwiseF32<K> {
         0
     }
 
-    fn make(&self, rows: Range<usize>, input: InputRows<'_, f32>, output: &mut [f32], _: &mut [f32]) {
+    fn make(
+        &self,
+        rows: Range<usize>,
+        input: InputRows<'_, f32>,
+        _: Option<&[f32]>,
+        output: &mut [f32],
+        _: &mut [f32],
+    ) {
         // SAFETY: `ConvF32::new` checked that the CPU has the instruction set.
         unsafe { K::rows(self, rows.start, input, output) }
     }

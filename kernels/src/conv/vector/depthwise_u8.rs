@@ -172,7 +172,7 @@ impl<K: DepthwiseU8Kernel> PackedU8 for DepthwiseU8<K> {
         size_of_val(&*self.weights) + self.epilogue.bytes()
     }
 
-    fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
+    fn run(&self, input: &[u8], _: Option<&[u8]>, output: &mut [u8], scratch: &mut [u8], team: &Team) {
         let rows = SharedMut::new(scratch_as(scratch));
         let out = SharedMut::new(output);
         // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once, with rows of its own.
@@ -192,7 +192,14 @@ impl<K: DepthwiseU8Kernel> RowKernel<u8> for DepthwiseU8<K> {
         scratch_bytes::<i16>(self.rows_len)
     }
 
-    fn make(&self, rows: Range<usize>, input: InputRows<'_, u8>, output: &mut [u8], scratch: &mut [u8]) {
+    fn make(
+        &self,
+        rows: Range<usize>,
+        input: InputRows<'_, u8>,
+        _: Option<&[u8]>,
+        output: &mut [u8],
+        scratch: &mut [u8],
+    ) {
         let (widened, out) = (&mut scratch_as(scratch)[..self.rows_len], SharedMut::new(output));
         for band in self.bands.within(rows, input.first) {
             // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; the slices are this call's alone.

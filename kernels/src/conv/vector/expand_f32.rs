@@ -457,7 +457,7 @@ impl<K: ExpandF32Kernel> PackedF32 for ExpandF32<K> {
         [&self.weights, &self.bias, &self.taps, &self.depthwise_bias].map(|values| size_of_val(&**values)).iter().sum()
     }
 
-    fn run(&self, input: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team) {
+    fn run(&self, input: &[f32], _: Option<&[f32]>, output: &mut [f32], scratch: &mut [f32], team: &Team) {
         let threads = team.threads();
         let bands = self.bands(threads);
         let items = bands * self.blocks();

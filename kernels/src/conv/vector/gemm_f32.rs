@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::{Band, Bands, Panel, Panels, Part, Tile, TileShape, Tiles};
+use super::{Band, Bands, Outputs, Panel, Panels, Part, Tile, TileShape, Tiles};
 use crate::conv::{Activation, Conv2d, InputRows, PackedF32, RowKernel};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Team};
@@ -32,13 +32,13 @@ pub(crate) trait GemmF32Kernel: Send + Sync + Sized + 'static {
     ///
     /// # Safety
     /// The CPU has the instruction set. No other task has the part.
-    unsafe fn part(gemm: &GemmF32<Self>, part: &Part, input: &[f32], rows: &mut [f32], out: &SharedMut<f32>);
+    unsafe fn part(gemm: &GemmF32<Self>, part: &Part, input: &[f32], rows: &mut [f32], out: &Outputs<f32>);
 
     /// The outputs of a panel and all tiles of a band.
     ///
     /// # Safety
     /// The CPU has the instruction set; `rows` are those of the band; no other task has the band and panel.
-    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: Band, panel: &Panel, out: &SharedMut<f32>);
+    unsafe fn panel(gemm: &GemmF32<Self>, rows: &[f32], band: Band, panel: &Panel, out: &Outputs<f32>);
 }
 
 /// A convolution packed for the kernel `K`.
@@ -101,7 +101,7 @@ impl<K: GemmF32Kernel> GemmF32<K> {
     /// # Safety
     /// Those of [`GemmF32Kernel::part`].
     #[inline(always)]
-    pub(crate) unsafe fn part_body(&self, part: &Part, input: &[f32], rows: &mut [f32], out: &SharedMut<f32>) {
+    pub(crate) unsafe fn part_body(&self, part: &Part, input: &[f32], rows: &mut [f32], out: &Outputs<f32>) {
         let band = part.band;
         let rows = if self.rows_len == 0 {
             &input[self.bands.in_start(band)..]
@@ -146,7 +146,7 @@ impl<K: GemmF32Kernel> GemmF32<K> {
         std::array::from_fn(|pixel| unsafe { rows.as_ptr().add(tile.offsets[pixel] + panel.input) })
     }
 
-    /// Where the outputs of a tile's pixel and panel go.
+    /// Where the outputs of a tile's pixel and panel go, and what is added to them.
     ///
     /// # Safety
     /// No other task has the tile and panel, and the last result for this pixel is no longer used.
@@ -154,11 +154,11 @@ impl<K: GemmF32Kernel> GemmF32<K> {
     #[allow(clippy::mut_from_ref, reason = "as `SharedMut::part`")]
     pub(crate) unsafe fn out_part<'a>(
         &self,
-        out: &'a SharedMut<f32>,
+        out: &'a Outputs<f32>,
         tile: &Tile,
         pixel: usize,
         panel: &Panel,
-    ) -> &'a mut [f32] {
+    ) -> (&'a mut [f32], Option<&'a [f32]>) {
         // SAFETY: these channels of this pixel belong to this tile and panel.
         unsafe { out.part((tile.first + pixel) * self.out_c() + panel.channel, panel.len) }
     }
@@ -173,9 +173,9 @@ impl<K: GemmF32Kernel> PackedF32 for GemmF32<K> {
         size_of_val(&*self.weights) + size_of_val(&*self.bias)
     }
 
-    fn run(&self, input: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team) {
+    fn run(&self, input: &[f32], residual: Option<&[f32]>, output: &mut [f32], scratch: &mut [f32], team: &Team) {
         let rows = SharedMut::new(scratch);
-        let out = SharedMut::new(output);
+        let out = Outputs::new(output, residual);
         // SAFETY: `ConvF32::new` checked that the CPU has the instruction set; every task runs once, with rows of its own.
         team.run(self.tasks(), |task| unsafe {
             let rows = rows.part(task * self.rows_len, self.rows_len);
@@ -193,8 +193,15 @@ impl<K: GemmF32Kernel> RowKernel<f32> for GemmF32<K> {
         self.rows_len
     }
 
-    fn make(&self, rows: Range<usize>, input: InputRows<'_, f32>, output: &mut [f32], scratch: &mut [f32]) {
-        let out = SharedMut::new(output);
+    fn make(
+        &self,
+        rows: Range<usize>,
+        input: InputRows<'_, f32>,
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let out = Outputs::new(output, residual);
         for band in self.bands.within(rows, input.first) {
             let part = Part { band, panels: 0..self.panels.count() };
             // SAFETY: `ConvF32::new` checked that the CPU has the instruction set; the slices are this call's alone.

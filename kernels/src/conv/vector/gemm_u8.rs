@@ -8,7 +8,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::{
-    Activation8, Band, Bands, EpilogueU8, Panel, Panels, Part, Tile, TileShape, Tiles, scratch_as, scratch_bytes,
+    Activation8, AddTo, Band, Bands, EpilogueU8, Panel, Panels, Part, ResidualU8, Tile, TileShape, Tiles, scratch_as,
+    scratch_bytes,
 };
 use crate::conv::{Conv2d, InputRows, PackedU8, RowKernel};
 use crate::shared::SharedMut;
@@ -24,6 +25,8 @@ pub(crate) trait GemmU8Kernel: Send + Sync + Sized + 'static {
     const MR: usize;
     const NR: usize;
     const KR: usize;
+    /// Adds residuals.
+    const ADD_TO: AddTo;
     /// Tiles to choose from for a layer.
     const SHAPES: &'static [TileShape] = &[TileShape { blocks: 1, pixels: Self::MR }];
     /// Bytes of converted input that a task should stay near.
@@ -56,6 +59,7 @@ pub(crate) struct GemmU8<K: GemmU8Kernel> {
     weights: AlignedBuf<i8>,
     /// Its bias holds the correction for the activations' offset.
     pub(crate) epilogue: EpilogueU8,
+    residual: Option<ResidualU8>,
     padding: K::X,
     #[cfg(target_arch = "x86_64")]
     pub(crate) scaling: Scaling,
@@ -95,6 +99,7 @@ impl<K: GemmU8Kernel> GemmU8<K> {
         Self {
             weights: panels.pack(conv, weights),
             epilogue: EpilogueU8::new(&requantize, |v| panels.constants(v), |v| panels.constants(v)),
+            residual: ResidualU8::new(&requantize, K::ADD_TO),
             padding: K::X::from_u8(requantize.x_zero_point),
             #[cfg(target_arch = "x86_64")]
             scaling: Scaling::new(&requantize, conv.terms()),
@@ -118,6 +123,26 @@ impl<K: GemmU8Kernel> GemmU8<K> {
         let (band, split, count) = (task / self.splits, task % self.splits, self.panels.count());
         let panels = split * count / self.splits..(split + 1) * count / self.splits;
         Part { band: self.bands.band(band), panels }
+    }
+
+    /// The outputs of a part, with as many of the residual's elements where there is one (and the part has all channels).
+    ///
+    /// # Safety
+    /// Those of [`GemmU8Kernel::part`].
+    unsafe fn make_part(
+        &self,
+        part: &Part,
+        (input, residual): (&[u8], Option<&[u8]>),
+        rows: &mut [K::X],
+        out: &SharedMut<u8>,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            K::part(self, part, input, rows, out);
+            if let (Some(sum), Some(residual)) = (&self.residual, residual) {
+                sum.add_band(&self.bands, part.band, residual, out);
+            }
+        }
     }
 
     /// What [`GemmU8Kernel::part`] does: the outputs of a part, with `rows` for its padded input.
@@ -198,14 +223,20 @@ impl<K: GemmU8Kernel> PackedU8 for GemmU8<K> {
         self.weights.len() + self.epilogue.bytes()
     }
 
-    fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
+    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], scratch: &mut [u8], team: &Team) {
         let rows = SharedMut::new(scratch_as(scratch));
         let out = SharedMut::new(output);
+        // Parts of some channels leave the sum to the end.
+        let part_residual = residual.filter(|_| self.splits == 1);
         // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once, with rows of its own.
         team.run(self.tasks(), |task| unsafe {
             let rows = rows.part(task * self.rows_len, self.rows_len);
-            K::part(self, &self.part(task), input, rows, &out);
+            self.make_part(&self.part(task), (input, part_residual), rows, &out);
         });
+        if let (Some(sum), Some(residual)) = (&self.residual, residual.filter(|_| self.splits > 1)) {
+            // SAFETY: as above; all outputs have been made.
+            unsafe { sum.add_all(residual, &out, team) };
+        }
     }
 
     fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
@@ -218,12 +249,19 @@ impl<K: GemmU8Kernel> RowKernel<u8> for GemmU8<K> {
         scratch_bytes::<K::X>(self.rows_len)
     }
 
-    fn make(&self, rows: Range<usize>, input: InputRows<'_, u8>, output: &mut [u8], scratch: &mut [u8]) {
+    fn make(
+        &self,
+        rows: Range<usize>,
+        input: InputRows<'_, u8>,
+        residual: Option<&[u8]>,
+        output: &mut [u8],
+        scratch: &mut [u8],
+    ) {
         let (padded, out) = (&mut scratch_as(scratch)[..self.rows_len], SharedMut::new(output));
         for band in self.bands.within(rows, input.first) {
             let part = Part { band, panels: 0..self.panels.count() };
             // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; the slices are this call's alone.
-            unsafe { K::part(self, &part, input.values, padded, &out) };
+            unsafe { self.make_part(&part, (input.values, residual), padded, &out) };
         }
     }
 }
@@ -241,6 +279,7 @@ mod tests {
         const MR: usize = 3;
         const NR: usize = 8;
         const KR: usize = 4;
+        const ADD_TO: AddTo = |_, _, _| unreachable!("no residual");
         const BAND_BYTES: usize = 1 << 10;
 
         unsafe fn part(gemm: &GemmU8<Self>, part: &Part, input: &[u8], rows: &mut [u8], out: &SharedMut<u8>) {
@@ -293,7 +332,7 @@ mod tests {
             let requantize = Requantize::new(Numerics::Qnnpack, q, &[1.0], &bias, &sums, out, false).expect("valid");
             let run = |packed: &dyn PackedU8| {
                 let (mut scratch, mut output) = (vec![9; packed.scratch_bytes()], vec![0; conv.out_len()]);
-                packed.run(&input, &mut output, &mut scratch, &Team::new(2));
+                packed.run(&input, None, &mut output, &mut scratch, &Team::new(2));
                 output
             };
             let scalar = ConvU8::new(Isa::Scalar, &conv, &weights, 3, requantize.clone()).expect("valid");

@@ -13,7 +13,9 @@ mod gemm_u8;
 mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod max_pool;
+mod outputs;
 mod panels;
+mod residual_u8;
 mod tiling;
 mod winograd_f32;
 
@@ -28,7 +30,9 @@ pub(crate) use self::gemm_u8::{GemmU8, GemmU8Kernel};
 pub(crate) use self::lanes::LanesF32;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use self::max_pool::max_pool_row;
+pub(crate) use self::outputs::{Outputs, Span};
 pub(crate) use self::panels::{Panel, Panels};
+pub(crate) use self::residual_u8::{AddTo, ResidualU8};
 pub(crate) use self::tiling::{Band, Bands, Part, Tile, TileShape, Tiles, even_tiles};
 pub(crate) use self::winograd_f32::{
     Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_kernel,

@@ -36,6 +36,7 @@ pub(crate) static DEPTHWISE_U8: U8Kernel = U8Kernel {
         mr: MR,
         nr: NR,
         kr: 2,
+        residual: false,
         serves: "depthwise convolutions with any kernel, stride and padding",
         accepts: Conv2d::is_depthwise,
     },
@@ -324,7 +325,7 @@ impl PackedU8 for DepthwiseU8 {
         self.plans.iter().chain(&self.plans_127).map(|plan| plan.weights.len()).sum::<usize>() + self.epilogue.bytes()
     }
 
-    fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
+    fn run(&self, input: &[u8], _: Option<&[u8]>, output: &mut [u8], scratch: &mut [u8], team: &Team) {
         let scratch = SharedMut::new(scratch);
         let out = SharedMut::new(output);
         // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once, with rows of its own.
@@ -343,7 +344,14 @@ impl RowKernel<u8> for DepthwiseU8 {
         self.rows_len
     }
 
-    fn make(&self, rows: Range<usize>, input: InputRows<'_, u8>, output: &mut [u8], scratch: &mut [u8]) {
+    fn make(
+        &self,
+        rows: Range<usize>,
+        input: InputRows<'_, u8>,
+        _: Option<&[u8]>,
+        output: &mut [u8],
+        scratch: &mut [u8],
+    ) {
         let out = SharedMut::new(output);
         for band in self.bands.within(rows, input.first) {
             let part = Part { band, panels: 0..self.plans.len() };

@@ -15,9 +15,10 @@ use std::ops::Range;
 
 use self::plan::{GROUP, KR, NR, Plan, plan};
 pub(crate) use self::widened::WIDENED_U8;
+use super::add_u8::add_to_u8;
 use super::epilogue::{Constants, Scaling, store_u8};
 use super::exceeds_127;
-use crate::conv::vector::{Bands, EpilogueU8, Panel, Panels, Part};
+use crate::conv::vector::{Bands, EpilogueU8, Panel, Panels, Part, ResidualU8};
 use crate::conv::{Conv2d, InputRows, KernelInfo, KernelOp, PackedU8, RowKernel, U8Kernel};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Isa, Requantize, Team};
@@ -44,6 +45,7 @@ pub(crate) static GEMM_U8: U8Kernel = U8Kernel {
         mr: MR,
         nr: NR,
         kr: 2,
+        residual: true,
         serves: "dense, pointwise and grouped convolutions, linear layers",
         accepts: |_| true,
     },
@@ -66,6 +68,7 @@ struct GemmU8 {
     windows: Vec<u32>,
     epilogue: EpilogueU8,
     scaling: Scaling,
+    residual: Option<ResidualU8>,
     padding: u8,
     /// Whether the plans are for activations up to 127.
     seven_bits: bool,
@@ -107,6 +110,7 @@ impl GemmU8 {
             offsets,
             epilogue: EpilogueU8::new(requantize, |v| panels.constants(v), |v| panels.constants(v)),
             scaling,
+            residual: ResidualU8::new(requantize, add_to_u8),
             padding: requantize.x_zero_point,
             seven_bits: requantize.x_max < 128,
             splits: bands.splits(panels.count()),
@@ -135,12 +139,18 @@ impl GemmU8 {
         Part { band: self.bands.band(band), panels }
     }
 
-    /// The outputs of a part; `scratch` is for its padded rows and flags.
+    /// The outputs of a part, with as many of the residual's elements where there is one (and the part has all channels); `scratch` is for its padded rows and flags.
     ///
     /// # Safety
     /// The CPU has AVX2 and FMA. No other task has the part.
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn make_part(&self, part: Part, input: &[u8], scratch: &mut [u8], out: &SharedMut<u8>) {
+    unsafe fn make_part(
+        &self,
+        part: &Part,
+        (input, residual): (&[u8], Option<&[u8]>),
+        scratch: &mut [u8],
+        all: &SharedMut<u8>,
+    ) {
         let band = part.band;
         let (rows, flags) = scratch.split_at_mut(self.rows_len);
         let rows = if self.rows_len == 0 {
@@ -156,14 +166,14 @@ impl GemmU8 {
         assert!(windows.last().is_none_or(|&last| last as usize + reach <= rows.len()));
         let flagged = self.flag_tiles(rows, windows, flags);
         let groups = self.panels.block_len() / GROUP;
-        for index in part.panels {
+        for index in part.panels.clone() {
             let panel = self.panels.panel(index);
             let weights = &self.weights[panel.weights..][..self.panels.block_len()];
             let offsets = &self.offsets[index * groups..][..groups];
             let constants = self.epilogue.constants(panel.constants, NR);
             let work = Work { panel, plan: &self.plans[index], constants, weights, offsets, rows };
             let out_c = self.bands.conv.out_c;
-            let out = out.span(first * out_c + panel.channel, (pixels - 1) * out_c + panel.len);
+            let out = all.span(first * out_c + panel.channel, (pixels - 1) * out_c + panel.len);
             let flags = flagged.then_some(&*flags);
             // SAFETY: all windows lie in `rows`, and outputs in `out`, as checked; tasks differ in their band or their panels;
             // flags are set where activations exceed the plan's bound.
@@ -177,6 +187,10 @@ impl GemmU8 {
                     (Scaling::Clamp, false) => self.tiles::<1, CLAMP>(&work, windows, flags, out),
                 }
             }
+        }
+        if let (Some(sum), Some(residual)) = (&self.residual, residual) {
+            // SAFETY: the caller's promise.
+            unsafe { sum.add_band(&self.bands, band, residual, all) };
         }
     }
 
@@ -440,14 +454,25 @@ impl PackedU8 for GemmU8 {
         self.weights.len() + self.offsets.len() * size_of::<u32>() + self.epilogue.bytes()
     }
 
-    fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
+    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], scratch: &mut [u8], team: &Team) {
         let scratch = SharedMut::new(scratch);
         let out = SharedMut::new(output);
         let scratch_len = self.rows_len + self.flags_len;
+        // Parts of some channels leave the sum to the end.
+        let part_residual = residual.filter(|_| self.splits == 1);
         // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once, with scratch of its own.
         team.run(self.tasks(), |task| unsafe {
-            self.make_part(self.part(task), input, scratch.part(task * scratch_len, scratch_len), &out);
+            self.make_part(
+                &self.part(task),
+                (input, part_residual),
+                scratch.part(task * scratch_len, scratch_len),
+                &out,
+            );
         });
+        if let (Some(sum), Some(residual)) = (&self.residual, residual.filter(|_| self.splits > 1)) {
+            // SAFETY: as above; all outputs have been made.
+            unsafe { sum.add_all(residual, &out, team) };
+        }
     }
 
     fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
@@ -460,12 +485,21 @@ impl RowKernel<u8> for GemmU8 {
         self.rows_len + self.flags_len
     }
 
-    fn make(&self, rows: Range<usize>, input: InputRows<'_, u8>, output: &mut [u8], scratch: &mut [u8]) {
+    fn make(
+        &self,
+        rows: Range<usize>,
+        input: InputRows<'_, u8>,
+        residual: Option<&[u8]>,
+        output: &mut [u8],
+        scratch: &mut [u8],
+    ) {
         let out = SharedMut::new(output);
         for band in self.bands.within(rows, input.first) {
             let part = Part { band, panels: 0..self.panels.count() };
             // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; the slices are this call's alone.
-            unsafe { self.make_part(part, input.values, &mut scratch[..self.rows_len + self.flags_len], &out) };
+            unsafe {
+                self.make_part(&part, (input.values, residual), &mut scratch[..self.rows_len + self.flags_len], &out)
+            };
         }
     }
 }

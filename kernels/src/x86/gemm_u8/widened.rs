@@ -5,9 +5,10 @@
 
 use std::arch::x86_64::*;
 
+use super::super::add_u8::add_to_u8;
 use super::super::epilogue::store_u8;
-use crate::conv::vector::{Band, GemmU8, GemmU8Kernel, Panel, Part, Tile, by_pixels};
-use crate::conv::{KernelInfo, KernelOp, PackedU8, U8Kernel};
+use crate::conv::vector::{AddTo, Band, GemmU8, GemmU8Kernel, Panel, Part, Tile, by_pixels};
+use crate::conv::{KernelInfo, KernelOp, PackedU8, RowKernel, U8Kernel};
 use crate::shared::SharedMut;
 use crate::{Isa, Team};
 
@@ -25,6 +26,7 @@ pub(crate) static WIDENED_U8: U8Kernel = U8Kernel {
         mr: MR,
         nr: NR,
         kr: KR,
+        residual: true,
         serves: "the same, where most weights are large",
         accepts: |_| true,
     },
@@ -49,8 +51,12 @@ impl PackedU8 for Widened {
         self.0.weight_bytes()
     }
 
-    fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
-        self.0.run(input, output, scratch, team);
+    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], scratch: &mut [u8], team: &Team) {
+        self.0.run(input, residual, output, scratch, team);
+    }
+
+    fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
+        self.0.row_kernel()
     }
 }
 
@@ -58,6 +64,7 @@ impl GemmU8Kernel for Avx2 {
     type X = i16;
     const MR: usize = MR;
     const NR: usize = NR;
+    const ADD_TO: AddTo = add_to_u8;
     const KR: usize = KR;
     /// A part of a 256 KB or larger second-level cache.
     const BAND_BYTES: usize = 96 << 10;

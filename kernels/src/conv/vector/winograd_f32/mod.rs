@@ -32,7 +32,7 @@ use self::filter::{filters, side};
 use self::pack::pack;
 use self::product::{Point, points};
 use self::tiles::{chunks, tiles};
-use super::LanesF32;
+use super::{LanesF32, Outputs};
 use crate::conv::{Activation, Conv2d, PackedF32};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Team};
@@ -74,7 +74,7 @@ pub(crate) trait WinogradF32Kernel: Send + Sync + Sized + 'static {
         panel: usize,
         chunk: &Chunk,
         products: &[MaybeUninit<f32>],
-        out: &SharedMut<f32>,
+        out: &Outputs<f32>,
     );
 
     /// [`Product::run`] for a number of tiles up to [`Self::MR`], each in a function of its own that has the instruction set:
@@ -127,6 +127,7 @@ macro_rules! winograd_kernel {
                 mr: <$kernel as WinogradF32Kernel>::MR,
                 nr: 16,
                 kr: 1,
+                residual: true,
                 serves: concat!(
                     "dense 3x3 convolutions of stride ",
                     $stride,
@@ -196,7 +197,7 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
     }
 
     /// Each thread takes the next chunk and does all of it: what it transforms never leaves its caches.
-    fn run_chunks(&self, input: &[f32], out: &SharedMut<f32>, scratch: &mut [f32], team: &Team) {
+    fn run_chunks(&self, input: &[f32], out: &Outputs<f32>, scratch: &mut [f32], team: &Team) {
         let next = AtomicUsize::new(0);
         team.run_chunks(scratch, self.transformed_len(), |_, scratch| {
             while let Some(chunk) = self.chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -212,7 +213,7 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
     }
 
     /// All threads share each chunk.
-    fn run_shared(&self, input: &[f32], out: &SharedMut<f32>, scratch: &mut [f32], team: &Team) {
+    fn run_shared(&self, input: &[f32], out: &Outputs<f32>, scratch: &mut [f32], team: &Team) {
         for chunk in &self.chunks {
             let [items, panels] = self.jobs(chunk);
             let tasks = items.min(INPUT_TASKS);
@@ -240,9 +241,9 @@ impl<K: WinogradF32Kernel> PackedF32 for WinogradF32<K> {
         size_of_val(&*self.weights) + size_of_val(&*self.bias)
     }
 
-    fn run(&self, input: &[f32], output: &mut [f32], scratch: &mut [f32], team: &Team) {
+    fn run(&self, input: &[f32], residual: Option<&[f32]>, output: &mut [f32], scratch: &mut [f32], team: &Team) {
         let scratch = &mut scratch[..self.scratch_len()];
-        let out = SharedMut::new(output);
+        let out = Outputs::new(output, residual);
         // Where chunks give threads about the same to do.
         let (chunks, threads) = (self.chunks.len(), team.threads());
         if threads <= self.lanes() && (chunks.is_multiple_of(threads) || chunks > 2 * threads) {

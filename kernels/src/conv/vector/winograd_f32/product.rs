@@ -5,8 +5,7 @@ use std::mem::MaybeUninit;
 use super::filter::{SIDE, filter_of, filters, side};
 use super::tiles::{CHUNK, Chunk};
 use super::{BLOCK, WinogradF32, WinogradF32Kernel};
-use crate::conv::vector::LanesF32;
-use crate::shared::SharedMut;
+use crate::conv::vector::{LanesF32, Outputs};
 
 /// Floats of a panel's weights between those in use and those that are asked for: time for memory to answer.
 const AHEAD: usize = 1024;
@@ -139,7 +138,7 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
     ///
     /// # Safety
     /// The CPU has the instruction set; `inputs` are the chunk's, transformed; no other task has the chunk and panel.
-    pub(super) unsafe fn multiply(&self, panel: usize, chunk: &Chunk, inputs: &[f32], out: &SharedMut<f32>) {
+    pub(super) unsafe fn multiply(&self, panel: usize, chunk: &Chunk, inputs: &[f32], out: &Outputs<f32>) {
         // SAFETY: the caller's promise.
         unsafe {
             match chunk.tiles.len() * self.points() * BLOCK {
@@ -155,7 +154,7 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
     /// # Safety
     /// Those of [`Self::multiply`].
     #[inline(never)]
-    unsafe fn multiply_in<const LEN: usize>(&self, panel: usize, chunk: &Chunk, inputs: &[f32], out: &SharedMut<f32>) {
+    unsafe fn multiply_in<const LEN: usize>(&self, panel: usize, chunk: &Chunk, inputs: &[f32], out: &Outputs<f32>) {
         let mut products = Products([MaybeUninit::uninit(); LEN]);
         let (points, len) = (self.points(), self.conv.in_c * BLOCK);
         let weights = &self.weights[panel * self.filters * len..][..self.filters * len];

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::filter::{SIDE, side, transform_input, transform_output};
 use super::tiles::{Chunk, Tile};
 use super::{BLOCK, WinogradF32, WinogradF32Kernel};
-use crate::conv::vector::LanesF32;
+use crate::conv::vector::{LanesF32, Outputs, Span};
 use crate::shared::SharedMut;
 
 /// `$body` with a number of outputs as a constant: loops and arrays become straight code in registers.
@@ -186,7 +186,7 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
         panel: usize,
         chunk: &Chunk,
         products: &[MaybeUninit<f32>],
-        out: &SharedMut<f32>,
+        out: &Outputs<f32>,
     ) {
         for (&tile, products) in chunk.tiles.iter().zip(products.chunks_exact(self.points() * BLOCK)) {
             for lane in (0..BLOCK).step_by(K::Lanes::LANES) {
@@ -215,7 +215,7 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
         tile: Tile,
         products: &[MaybeUninit<f32>],
         channel: usize,
-        out: &SharedMut<f32>,
+        out: &Outputs<f32>,
     ) {
         let [height, width] = [side(STRIDE, H), side(STRIDE, W)];
         assert!(height <= self.sides[0] && width <= self.sides[1]);
@@ -235,12 +235,15 @@ impl<K: WinogradF32Kernel> WinogradF32<K> {
             let bias = K::Lanes::load(self.bias.as_ptr().add(channel));
             let (pixel, row_stride) = (self.conv.out_c, self.conv.out_w() * self.conv.out_c);
             let len = (H - 1) * row_stride + (W - 1) * pixel + K::Lanes::LANES;
-            let to = out.span(tile.y * row_stride + tile.x * pixel + channel, len);
+            let Span { out: to, residual } = out.span(tile.y * row_stride + tile.x * pixel + channel, len);
             for_each_point!(i < H => {
                 let row = transform_output::<K::Lanes, STRIDE, W>(across(&columns, i));
                 for (j, &value) in row.iter().enumerate().take(W) {
-                    let value = K::Lanes::activate(self.activation, K::Lanes::add(value, bias));
-                    K::Lanes::store(to.add(i * row_stride + j * pixel), value);
+                    let (mut value, at) = (K::Lanes::add(value, bias), i * row_stride + j * pixel);
+                    if let Some(residual) = residual {
+                        value = K::Lanes::add(value, K::Lanes::load(residual.add(at)));
+                    }
+                    K::Lanes::store(to.add(at), K::Lanes::activate(self.activation, value));
                 }
             });
         }

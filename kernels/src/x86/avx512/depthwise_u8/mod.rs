@@ -39,6 +39,7 @@ pub(crate) static DEPTHWISE_U8_VNNI: U8Kernel = U8Kernel {
         mr: 2,
         nr: VECTOR,
         kr: KR,
+        residual: false,
         serves: "depthwise convolutions of 3x3 and 5x5 with strides 1 and 2, 16 channels or more",
         accepts: |conv| {
             let square = |size: [usize; 2], two: [usize; 2]| size[0] == size[1] && two.contains(&size[0]);
@@ -310,7 +311,7 @@ impl PackedU8 for Depthwise {
         self.weights.len() + self.epilogue.constants.bytes()
     }
 
-    fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], team: &Team) {
+    fn run(&self, input: &[u8], _: Option<&[u8]>, output: &mut [u8], scratch: &mut [u8], team: &Team) {
         let (words, words_len) = (SharedMut::new(aligned(scratch)), self.words_len());
         let input = InputRows { first: 0, values: input };
         team.run_chunks(output, self.task_rows * self.conv.out_w() * self.conv.out_c, |task, out| {
@@ -330,7 +331,14 @@ impl RowKernel<u8> for Depthwise {
         scratch_bytes::<u8>(self.words_len() + VECTOR)
     }
 
-    fn make(&self, rows: Range<usize>, input: InputRows<'_, u8>, output: &mut [u8], scratch: &mut [u8]) {
+    fn make(
+        &self,
+        rows: Range<usize>,
+        input: InputRows<'_, u8>,
+        _: Option<&[u8]>,
+        output: &mut [u8],
+        scratch: &mut [u8],
+    ) {
         // SAFETY: `ConvU8::new` checked that the CPU has the instruction set.
         unsafe { self.task(rows.start, input, aligned(scratch), output) }
     }

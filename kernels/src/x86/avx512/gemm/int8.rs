@@ -4,10 +4,11 @@ use std::arch::x86_64::*;
 
 use super::super::super::epilogue::Scaling;
 use super::super::epilogue::LANES;
+use super::super::ops::{add_to_u8, add_to_u8_vnni};
 use super::strip::{Layer, MAX_PIXELS, Strip, choose};
 use super::{broadcast, by_shape, each, gemm_sums};
 use crate::Isa;
-use crate::conv::vector::{Band, EpilogueU8, GemmU8, GemmU8Kernel, Panel, Part, TileShape};
+use crate::conv::vector::{AddTo, Band, EpilogueU8, GemmU8, GemmU8Kernel, Panel, Part, TileShape};
 use crate::conv::{Conv2d, KernelInfo, KernelOp, U8Kernel};
 use crate::shared::SharedMut;
 
@@ -16,13 +17,14 @@ const MULTIPLIER: u8 = Scaling::Multiplier as u8;
 const BIAS: u8 = Scaling::Bias as u8;
 const CLAMP: u8 = Scaling::Clamp as u8;
 
-/// Defines an int8 kernel by the arguments of `gemm_sums`.
+/// Defines an int8 kernel by what adds its residuals and the arguments of `gemm_sums`.
 macro_rules! gemm_u8 {
-    ($kernel:ident, $features:literal, $x:ty, $kr:expr, $($step:tt)*) => {
+    ($kernel:ident, $features:literal, $add_to:ident, $x:ty, $kr:expr, $($step:tt)*) => {
         impl GemmU8Kernel for $kernel {
             type X = $x;
             const MR: usize = MAX_PIXELS;
             const NR: usize = LANES;
+            const ADD_TO: AddTo = $add_to;
             const KR: usize = $kr;
             /// A part of a second-level cache of 1 MB or more.
             const BAND_BYTES: usize = 192 << 10;
@@ -41,7 +43,7 @@ macro_rules! gemm_u8 {
             #[inline]
             unsafe fn panel(gemm: &GemmU8<Self>, rows: &[$x], band: Band, panel: &Panel, out: &SharedMut<u8>) {
                 let layer = Layer { bands: &gemm.bands, panels: &gemm.panels, windows: &gemm.windows };
-                let mut strip = Strip::new(&layer, (band, rows), (panel, gemm.weights(panel)), out);
+                let mut strip = Strip::new(&layer, (band, rows), (panel, gemm.weights(panel)), |start, len| out.span(start, len));
                 let constants = Constants::new(&gemm.epilogue, panel);
                 if gemm.scaling == Scaling::Clamp {
                     // No network's constants are so large: exact, but not fast.
@@ -66,7 +68,7 @@ macro_rules! gemm_u8 {
         #[target_feature(enable = $features)]
         #[inline(never)]
         unsafe fn outputs<const MR: usize, const NB: usize, const H: usize, const S: u8>(
-            strip: &Strip<$x, i8, u8>,
+            strip: &Strip<$x, i8, *mut u8>,
             constants: &Constants,
         ) {
             let start: [__m512i; NB] = std::array::from_fn(|b| {
@@ -81,7 +83,7 @@ macro_rules! gemm_u8 {
                 // SAFETY: a tile's pixels, the strip's runs, constants and outputs.
                 unsafe {
                     let pixels = strip.windows::<MR>(first);
-                    let (sums, half_sums) = sums::<MR, NB, H, false, u8>(strip, pixels, start, half_start, strip.ahead::<MR>(first));
+                    let (sums, half_sums) = sums::<MR, NB, H, false, *mut u8>(strip, pixels, start, half_start, strip.ahead::<MR>(first));
                     let tile = Sums::<MR, NB, H> { whole: sums, half: half_sums };
                     tile.store::<$x, S>(strip, constants, strip.out.wrapping_add(first * strip.out_c));
                 }
@@ -100,6 +102,7 @@ pub(crate) static GEMM_U8_VNNI: U8Kernel = U8Kernel {
         mr: 6,
         nr: 4 * LANES,
         kr: 4,
+        residual: true,
         serves: "dense, pointwise and grouped convolutions, linear layers; other tiles from 12x16 to 4x96 where they fit better",
         accepts: |_| true,
     },
@@ -115,6 +118,7 @@ mod vnni {
     gemm_u8!(
         Avx512Vnni,
         "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni",
+        add_to_u8_vnni,
         u8,
         4,
         // SAFETY: 64 bytes of weights, as `gemm_sums` says; the load needs no alignment.
@@ -138,6 +142,7 @@ pub(crate) static GEMM_U8: U8Kernel = U8Kernel {
         mr: 6,
         nr: 4 * LANES,
         kr: 2,
+        residual: true,
         serves: "dense, pointwise and grouped convolutions, linear layers; other tiles from 12x16 to 4x96 where they fit better",
         accepts: |_| true,
     },
@@ -153,6 +158,7 @@ mod widening {
     gemm_u8!(
         Avx512,
         "avx512f,avx512bw,avx512vl,avx512dq",
+        add_to_u8,
         i16,
         2,
         // SAFETY: 32 bytes of weights, as `gemm_sums` says; the load needs no alignment.
@@ -231,7 +237,7 @@ impl<const MR: usize, const NB: usize, const H: usize> Sums<MR, NB, H> {
     /// `out` is the first of the tile's outputs; there are constants of `NB + H` blocks.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     #[inline]
-    unsafe fn store<X, const S: u8>(&self, strip: &Strip<X, i8, u8>, constants: &Constants, out: *mut u8) {
+    unsafe fn store<X, const S: u8>(&self, strip: &Strip<X, i8, *mut u8>, constants: &Constants, out: *mut u8) {
         each!(Self::ALL.div_ceil(4), |group| {
             let first = 4 * group;
             // SAFETY: the caller's promise; vectors beyond the last repeat it, and are not stored.
@@ -339,7 +345,7 @@ impl<const MR: usize, const NB: usize, const H: usize> Sums<MR, NB, H> {
     /// As [`Sums::store`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     #[inline(never)]
-    unsafe fn store_parts<X>(bytes: __m512i, first: usize, out: *mut u8, strip: &Strip<X, i8, u8>) {
+    unsafe fn store_parts<X>(bytes: __m512i, first: usize, out: *mut u8, strip: &Strip<X, i8, *mut u8>) {
         let mut all = [0_u8; 4 * LANES];
         // SAFETY: the array has 64 bytes.
         unsafe { _mm512_storeu_si512(all.as_mut_ptr().cast(), bytes) };

@@ -3,7 +3,6 @@
 use super::super::epilogue::LANES;
 use crate::conv::Conv2d;
 use crate::conv::vector::{Band, Bands, Panel, Panels, TileShape};
-use crate::shared::SharedMut;
 
 /// Most pixels of a tile, and blocks of a panel.
 pub(super) const MAX_PIXELS: usize = 12;
@@ -72,14 +71,15 @@ pub(super) struct Strip<'a, X, W, O> {
     ahead: *const W,
     pub(super) ahead_step: usize,
     ahead_tile: usize,
-    /// The first pixel's outputs, how many of the panel's channels there are, and elements from one pixel to the next.
-    pub(super) out: *mut O,
+    /// Where the first pixel's outputs go, how many of the panel's channels there are, and elements from one pixel to the next.
+    pub(super) out: O,
     pub(super) channels: usize,
     pub(super) out_c: usize,
 }
 
 impl<'a, X, W, O> Strip<'a, X, W, O> {
-    /// The strip of a band, whose padded rows (or input) are `rows`, and a panel with its weights.
+    /// The strip of a band, whose padded rows (or input) are `rows`, and a panel with its weights; `out` is where outputs from one on go, of
+    /// which there are at least so many.
     ///
     /// # Panics
     /// If a window or an output lies outside.
@@ -88,7 +88,7 @@ impl<'a, X, W, O> Strip<'a, X, W, O> {
         layer: &Layer<'a>,
         (band, rows): (Band, &[X]),
         (panel, weights): (&Panel, &[W]),
-        out: &SharedMut<O>,
+        out: impl FnOnce(usize, usize) -> O,
     ) -> Self {
         let (bands, panels) = (layer.bands, layer.panels);
         let ((first, len), out_c) = (bands.out_pixels(band), bands.conv.out_c);
@@ -112,7 +112,7 @@ impl<'a, X, W, O> Strip<'a, X, W, O> {
             ahead: weights.as_ptr().wrapping_add(panel.blocks * panels.block_len()),
             ahead_step,
             ahead_tile: panels.runs.len() * panels.run_len / panels.kr * ahead_step,
-            out: out.span(first * out_c + panel.channel, (windows.len() - 1) * out_c + panel.len),
+            out: out(first * out_c + panel.channel, (windows.len() - 1) * out_c + panel.len),
             channels: panel.len,
             out_c,
         }

@@ -10,6 +10,7 @@ mod pool;
 mod quantize;
 mod tables;
 
+pub(super) use self::arithmetic::{add_to_u8, add_to_u8_vnni};
 pub(crate) use self::arithmetic::{add_u8, mul_u8};
 pub(crate) use self::moves::slice_rows;
 pub(crate) use self::pool::{average_u8, max_pool_rows, mean_fbgemm};
@@ -23,9 +24,6 @@ use crate::quant::Rounding;
 
 /// Bytes of a register.
 const LANES: usize = 64;
-
-/// Scaled values up to here need no clamp before they become integers: packing clamps by saturation.
-const UNCLAMPED: f64 = (1 << 30) as f64;
 
 /// 64 bytes.
 #[target_feature(enable = "avx512f")]
@@ -78,7 +76,7 @@ fn floats(x: __m512i) -> [__m512; 4] {
     [spread(0), spread(4), spread(8), spread(12)]
 }
 
-/// [`Rounding`] of values whose magnitude is at most [`UNCLAMPED`].
+/// [`Rounding`] of values whose magnitude is at most [`UNCLAMPED`](crate::elementwise::UNCLAMPED).
 #[derive(Clone, Copy)]
 struct Round {
     zero_point: __m512i,
