@@ -234,15 +234,15 @@ unsafe fn add<const MR: usize, const NV: usize>(
     mut sums: [[__m256; NV]; MR],
 ) -> [[__m256; NV]; MR] {
     let last = mask(strip.channels - (NV - 1) * 8);
-    for pixel in 0..MR {
-        for v in 0..NV {
+    for (pixel, sums) in sums.iter_mut().enumerate() {
+        for (v, sum) in sums.iter_mut().enumerate() {
             // SAFETY: there is as much to add as there are outputs; only the last vector of a pixel may have fewer than 8, which
             // the mask selects.
             let x = unsafe {
                 let from = residual.add(pixel * strip.out_c + v * 8);
                 if v + 1 < NV { _mm256_loadu_ps(from) } else { _mm256_maskload_ps(from, last) }
             };
-            sums[pixel][v] = _mm256_add_ps(sums[pixel][v], x);
+            *sum = _mm256_add_ps(*sum, x);
         }
     }
     sums
