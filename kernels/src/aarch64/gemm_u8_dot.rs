@@ -6,9 +6,10 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::add_u8::add_to_u8;
+use super::stack;
 use crate::Isa;
-use crate::conv::vector::{AddTo, Band, GemmU8, GemmU8Kernel, Panel, Part, Tile, by_pixels};
-use crate::conv::{KernelInfo, KernelOp, U8Kernel};
+use crate::conv::vector::{AddTo, Band, GemmU8, GemmU8Kernel, Panel, Part, StackedRow, Tile, by_pixels};
+use crate::conv::{Conv2d, KernelInfo, KernelOp, U8Kernel};
 use crate::shared::SharedMut;
 
 /// Pixels and channels of a tile, and products an instruction sums.
@@ -41,6 +42,15 @@ impl GemmU8Kernel for NeonDot {
     const KR: usize = KR;
     /// A part of a 256 KB second-level cache.
     const BAND_BYTES: usize = 64 << 10;
+
+    fn stacks(conv: &Conv2d) -> bool {
+        stack::stacks(conv, KR)
+    }
+
+    unsafe fn stack(row: &StackedRow<i8>, out: &mut [i8]) {
+        // SAFETY: the caller's promise.
+        unsafe { stack::stack(row, out) }
+    }
 
     #[target_feature(enable = "neon,dotprod")]
     unsafe fn part(gemm: &GemmU8<Self>, part: &Part, input: &[u8], rows: &mut [i8], out: &SharedMut<u8>) {

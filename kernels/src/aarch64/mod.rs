@@ -15,6 +15,7 @@ mod gemm_u8_dot;
 mod gemm_u8_i8mm;
 mod lanes;
 mod peak;
+mod stack;
 mod winograd_f32;
 
 pub(crate) use add_u8::add_u8;

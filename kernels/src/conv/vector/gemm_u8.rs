@@ -7,9 +7,10 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use super::stack::{Stack, stacked, stacked_weights};
 use super::{
-    Activation8, AddTo, Band, Bands, EpilogueU8, Panel, Panels, Part, ResidualU8, Tile, TileShape, Tiles, scratch_as,
-    scratch_bytes,
+    Activation8, AddTo, Band, Bands, EpilogueU8, Panel, Panels, Part, ResidualU8, StackedRow, Tile, TileShape, Tiles,
+    scratch_as, scratch_bytes,
 };
 use crate::conv::{Conv2d, InputRows, PackedU8, RowKernel};
 use crate::shared::SharedMut;
@@ -36,6 +37,20 @@ pub(crate) trait GemmU8Kernel: Send + Sync + Sized + 'static {
     fn shape(conv: &Conv2d, band: usize) -> TileShape {
         let _ = band;
         TileShape::choose(Self::SHAPES, conv, Self::NR)
+    }
+
+    /// Whether it stacks the rows of this convolution's windows; see [`Stack`].
+    fn stacks(conv: &Conv2d) -> bool {
+        let _ = conv;
+        false
+    }
+
+    /// Stacks rows to the beginning of `out`. It may write beyond them, up to the slice's end or 64 elements.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set.
+    unsafe fn stack(row: &StackedRow<Self::X>, out: &mut [Self::X]) {
+        row.copy_to(out);
     }
 
     /// [`GemmU8::part_body`] in a function that has the instruction set.
@@ -66,6 +81,8 @@ pub(crate) struct GemmU8<K: GemmU8Kernel> {
     /// Where the windows of a band's pixels start in its rows.
     #[cfg(target_arch = "x86_64")]
     pub(crate) windows: Vec<u32>,
+    /// What makes rows of windows' rows, where the geometry is that of stacked rows.
+    stack: Option<Stack>,
     /// Most pixels of a tile, chosen for this layer.
     pixels: usize,
     /// Ranges of panels that tasks of one band share out.
@@ -80,7 +97,19 @@ impl<K: GemmU8Kernel> GemmU8<K> {
     #[cfg(target_arch = "x86_64")]
     pub(crate) const NR: usize = K::NR;
 
-    pub(crate) fn new(conv: &Conv2d, weights: &[i8], mut requantize: Requantize) -> Self {
+    pub(crate) fn new(conv: &Conv2d, weights: &[i8], requantize: Requantize) -> Self {
+        if !K::stacks(conv) {
+            return Self::of(conv, weights, requantize);
+        }
+        let mut made = Self::of(&stacked(conv), &stacked_weights(conv, weights), requantize);
+        let stack = Stack::new(conv, &made.bands);
+        made.rows_len = stack.scratch_len();
+        made.stack = Some(stack);
+        made
+    }
+
+    /// Of rows as they are.
+    fn of(conv: &Conv2d, weights: &[i8], mut requantize: Requantize) -> Self {
         let bands = Bands::new(conv, conv.in_c, size_of::<K::X>(), K::BAND_BYTES);
         let run = if conv.groups == 1 { conv.kernel[1] * conv.in_c } else { conv.group_in() };
         let filled = !run.is_multiple_of(K::KR);
@@ -105,6 +134,7 @@ impl<K: GemmU8Kernel> GemmU8<K> {
             scaling: Scaling::new(&requantize, conv.terms()),
             #[cfg(target_arch = "x86_64")]
             windows: bands.windows(),
+            stack: None,
             pixels: shape.pixels,
             splits: bands.splits(panels.count()),
             rows_len,
@@ -152,9 +182,11 @@ impl<K: GemmU8Kernel> GemmU8<K> {
     #[inline(always)]
     pub(crate) unsafe fn part_body(&self, part: &Part, input: &[u8], rows: &mut [K::X], out: &SharedMut<u8>) {
         let band = part.band;
-        let rows = match K::X::unconverted(input) {
-            Some(input) if self.rows_len == 0 => &input[self.bands.in_start(band)..],
-            _ => {
+        let rows = match (&self.stack, K::X::unconverted(input)) {
+            // SAFETY: the caller's promise.
+            (Some(stack), _) => unsafe { stack.fill::<K>(band, input, rows, self.padding) },
+            (None, Some(input)) if self.rows_len == 0 => &input[self.bands.in_start(band)..],
+            (None, _) => {
                 self.bands.copy_padded(band, input, rows, self.padding, K::X::from_u8);
                 &*rows
             }
@@ -268,6 +300,7 @@ impl<K: GemmU8Kernel> RowKernel<u8> for GemmU8<K> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spares_steps;
     use super::*;
     use crate::{ConvU8, Isa, Numerics, QParams};
 
@@ -281,6 +314,10 @@ mod tests {
         const KR: usize = 4;
         const ADD_TO: AddTo = |_, _, _| unreachable!("no residual");
         const BAND_BYTES: usize = 1 << 10;
+
+        fn stacks(conv: &Conv2d) -> bool {
+            conv.in_c < 6 && spares_steps(conv, Self::KR)
+        }
 
         unsafe fn part(gemm: &GemmU8<Self>, part: &Part, input: &[u8], rows: &mut [u8], out: &SharedMut<u8>) {
             // SAFETY: the caller's promise.
@@ -322,6 +359,8 @@ mod tests {
             (Conv2d { groups: 2, in_c: 12, out_c: 6, ..map }, false),
             (same(3), false),
             (Conv2d { in_c: 3, stride: [2, 2], ..same(5) }, false),
+            (Conv2d { in_c: 3, stride: [1, 2], ..same(3) }, false),
+            (Conv2d { in_c: 1, kernel: [2, 3], padding: [0, 1], ..map }, false),
         ];
         for (conv, in_place) in cases {
             let q = QParams { scale: 1.0, zero_point: 3 };

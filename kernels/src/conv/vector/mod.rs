@@ -16,6 +16,7 @@ mod max_pool;
 mod outputs;
 mod panels;
 mod residual_u8;
+mod stack;
 mod tiling;
 mod winograd_f32;
 
@@ -33,6 +34,7 @@ pub(crate) use self::max_pool::max_pool_row;
 pub(crate) use self::outputs::{Outputs, Span};
 pub(crate) use self::panels::{Panel, Panels};
 pub(crate) use self::residual_u8::{AddTo, ResidualU8};
+pub(crate) use self::stack::{COLOURS, StackedRow, columns, order, spares_steps};
 pub(crate) use self::tiling::{Band, Bands, Part, Tile, TileShape, Tiles, even_tiles};
 pub(crate) use self::winograd_f32::{
     Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_kernel,

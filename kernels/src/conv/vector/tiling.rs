@@ -106,6 +106,11 @@ impl Bands {
         self
     }
 
+    /// Bands of one row.
+    pub(crate) fn of_rows(conv: &Conv2d) -> Self {
+        Self { conv: *conv, rows: 1, pixel_stride: conv.in_c, map_row: 1 }
+    }
+
     /// Output pixels of the largest band; of all bands, where a row is one pixel, since their size then follows the tile's.
     pub(crate) fn pixels(&self) -> usize {
         if self.conv.out_w() == 1 { self.conv.out_h() } else { self.rows() * self.conv.out_w() }
@@ -184,6 +189,18 @@ impl Bands {
     /// Padded input rows that so many output rows read.
     fn padded_rows(&self, out_rows: usize) -> usize {
         (out_rows - 1) * self.conv.stride[0] + self.conv.kernel[0]
+    }
+
+    /// A band's rows, each as a band.
+    pub(crate) fn single_rows(&self, band: Band) -> impl Iterator<Item = Band> {
+        (band.first..band.end).map(move |first| Band { first, end: first + 1, ..band })
+    }
+
+    /// Where the padded rows of a band start in the input slice, where none of them is padding.
+    pub(crate) fn inner_start(&self, band: Band) -> Option<usize> {
+        let last = self.padded_rows(band.end - band.first) - 1;
+        let first = self.in_row(band, 0).filter(|_| self.in_row(band, last).is_some())?;
+        Some(first * self.conv.in_w * self.conv.in_c)
     }
 
     /// The row of the input slice that a band's padded row `index` is; none in the padding.

@@ -6,9 +6,9 @@ use super::super::super::epilogue::Scaling;
 use super::super::epilogue::LANES;
 use super::super::ops::{add_to_u8, add_to_u8_vnni};
 use super::strip::{Layer, MAX_PIXELS, Strip, choose};
-use super::{broadcast, by_shape, each, gemm_sums};
+use super::{broadcast, by_shape, each, gemm_sums, stack};
 use crate::Isa;
-use crate::conv::vector::{AddTo, Band, EpilogueU8, GemmU8, GemmU8Kernel, Panel, Part, TileShape};
+use crate::conv::vector::{AddTo, Band, EpilogueU8, GemmU8, GemmU8Kernel, Panel, Part, StackedRow, TileShape};
 use crate::conv::{Conv2d, KernelInfo, KernelOp, U8Kernel};
 use crate::shared::SharedMut;
 
@@ -17,14 +17,14 @@ const MULTIPLIER: u8 = Scaling::Multiplier as u8;
 const BIAS: u8 = Scaling::Bias as u8;
 const CLAMP: u8 = Scaling::Clamp as u8;
 
-/// Defines an int8 kernel by what adds its residuals and the arguments of `gemm_sums`.
+/// Defines an int8 kernel by some items of its trait and the arguments of `gemm_sums`.
 macro_rules! gemm_u8 {
-    ($kernel:ident, $features:literal, $add_to:ident, $x:ty, $kr:expr, $($step:tt)*) => {
+    ($kernel:ident, $features:literal, { $($item:item)* }, $x:ty, $kr:expr, $($step:tt)*) => {
         impl GemmU8Kernel for $kernel {
             type X = $x;
             const MR: usize = MAX_PIXELS;
             const NR: usize = LANES;
-            const ADD_TO: AddTo = $add_to;
+            $($item)*
             const KR: usize = $kr;
             /// A part of a second-level cache of 1 MB or more.
             const BAND_BYTES: usize = 192 << 10;
@@ -118,7 +118,18 @@ mod vnni {
     gemm_u8!(
         Avx512Vnni,
         "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni",
-        add_to_u8_vnni,
+        {
+            const ADD_TO: AddTo = add_to_u8_vnni;
+
+            fn stacks(conv: &Conv2d) -> bool {
+                stack::stacks(conv)
+            }
+
+            unsafe fn stack(row: &StackedRow<u8>, out: &mut [u8]) {
+                // SAFETY: the caller's promise; only what `stacks` allows, where there is VBMI, is stacked.
+                unsafe { stack::stack(row, out) }
+            }
+        },
         u8,
         4,
         // SAFETY: 64 bytes of weights, as `gemm_sums` says; the load needs no alignment.
@@ -158,7 +169,9 @@ mod widening {
     gemm_u8!(
         Avx512,
         "avx512f,avx512bw,avx512vl,avx512dq",
-        add_to_u8,
+        {
+            const ADD_TO: AddTo = add_to_u8;
+        },
         i16,
         2,
         // SAFETY: 32 bytes of weights, as `gemm_sums` says; the load needs no alignment.

@@ -9,6 +9,7 @@ use std::arch::x86_64::__m512i;
 
 mod float;
 mod int8;
+mod stack;
 mod strip;
 
 pub(crate) use float::GEMM_F32;
