@@ -1,4 +1,5 @@
-//! Steps that become one: convolutions and poolings that follow each other through tensors too large to stay near.
+//! Steps that become one: convolutions and poolings that follow each other through tensors too large to stay near, or too quickly for
+//! several threads to wait for each other between them.
 
 use quantlens_kernels::{Chain, Link, MAX_LINKS, MapRows, Ops};
 
@@ -14,6 +15,10 @@ const LARGE: usize = 2 << 20;
 /// lies in another one's cache. Measured with the four networks (docs/performance.md).
 const LARGE_SHARED: usize = 64 << 10;
 
+/// Multiply-adds up to which several threads take a chain however small its tensors are: alone, its layers are so short that waiting for
+/// each other takes threads a good part of them.
+const SHORT: u64 = 4_000_000;
+
 /// Rows made twice, at the seams between threads, may add one in so many of a chain's multiply-adds at most.
 const SEAMS: u64 = 9;
 
@@ -28,7 +33,7 @@ pub(super) struct Chains<'a> {
 }
 
 impl Chains<'_> {
-    /// The steps, with those that follow each other through a large tensor that nothing else reads as one.
+    /// The steps, with those that follow each other through a large tensor, or shortly, that nothing else reads as one.
     pub(super) fn merge(&self, steps: Vec<(Step, StepInfo)>) -> Vec<(Step, StepInfo)> {
         let mut readers = vec![0_usize; self.tensors.len()];
         steps.iter().flat_map(|(step, _)| &step.inputs).for_each(|id| readers[id.index()] += 1);
@@ -41,7 +46,8 @@ impl Chains<'_> {
                 // A residual is added to whole rows of the chain's output alone.
                 let alone = alone && before.inputs.len() == 1;
                 let links = run.iter().chain([&next]);
-                alone && self.is_large(before.output) && run.len() < MAX_LINKS && self.shares_well(links)
+                let pays = self.is_large(before.output) || self.is_short(links.clone());
+                alone && !self.kept[before.output.index()] && pays && run.len() < MAX_LINKS && self.shares_well(links)
             });
             if !follows {
                 self.end(&mut run, &mut merged);
@@ -55,7 +61,12 @@ impl Chains<'_> {
     fn is_large(&self, id: TensorId) -> bool {
         let element = if self.tensors[id.index()].quant.is_some() { 1 } else { size_of::<f32>() };
         let large = if self.threads == 1 { LARGE } else { LARGE_SHARED };
-        !self.kept[id.index()] && element * self.shapes[id.index()].iter().product::<usize>() >= large
+        element * self.shapes[id.index()].iter().product::<usize>() >= large
+    }
+
+    /// Whether several threads run these steps, which take little time.
+    fn is_short<'s>(&self, links: impl Iterator<Item = &'s (Step, StepInfo)>) -> bool {
+        self.threads > 1 && links.map(|(_, info)| info.macs).sum::<u64>() <= SHORT
     }
 
     /// Whether these steps could be links, and threads that share out rows of the last map would make few rows of the others twice.
