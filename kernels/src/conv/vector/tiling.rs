@@ -65,8 +65,10 @@ pub(crate) struct Part {
 pub(crate) struct Bands {
     /// The geometry; a 1x1 convolution with stride 1 is seen as a column of pixels.
     pub(crate) conv: Conv2d,
-    /// Output rows of a band; the last may have fewer.
-    rows: usize,
+    /// Bands of the whole map, as even as rows allow.
+    count: usize,
+    /// Rows that bands are cut at multiples of: the pixels of a tile, where a row is one pixel.
+    unit: usize,
     /// Elements from one pixel of the padded rows to the next.
     pixel_stride: usize,
     /// Rows of `conv` that a row of the map is: its pixels, where it is seen as a column of them.
@@ -85,30 +87,35 @@ impl Bands {
         let fitting = (bytes / row_bytes).saturating_sub(overlap) / conv.stride[0];
         let tasks = (conv.macs() / MIN_TASK_MACS).clamp(1, TASKS as u64) as usize;
         let rows = fitting.min(conv.out_h().div_ceil(tasks)).max(1);
-        Self { conv, rows, pixel_stride, map_row }
+        Self { conv, count: conv.out_h().div_ceil(rows), unit: 1, pixel_stride, map_row }
     }
 
-    /// Where a row is one pixel, makes bands as few as tiles of `tile` pixels allow, and of even size.
+    /// Where a row is one pixel, makes bands of whole tiles of `tile` pixels, but for what the last tile lacks.
     pub(crate) fn align_to(mut self, tile: usize) -> Self {
         if self.conv.out_w() == 1 {
-            self.rows = self.conv.out_h().div_ceil(self.conv.out_h().div_ceil(self.rows.next_multiple_of(tile)));
+            self.unit = tile;
+            self.count = self.count.min(self.units());
         }
         self
+    }
+
+    /// Units of the whole map.
+    fn units(&self) -> usize {
+        self.conv.out_h().div_ceil(self.unit)
     }
 
     /// Where there are more weights than inputs and a band's input costs nothing to read again: bands as large as
     /// `bytes` allow, so that tasks share out channels instead and few read the same weights.
     pub(crate) fn fewer_for_weights(mut self, bytes: usize) -> Self {
         if self.conv.weight_len() > self.conv.in_len() {
-            let bands = self.conv.in_len().div_ceil(bytes).min(self.count());
-            self.rows = self.conv.out_h().div_ceil(bands);
+            self.count = self.count.min(self.conv.in_len().div_ceil(bytes));
         }
         self
     }
 
     /// Bands of one row.
     pub(crate) fn of_rows(conv: &Conv2d) -> Self {
-        Self { conv: *conv, rows: 1, pixel_stride: conv.in_c, map_row: 1 }
+        Self { conv: *conv, count: conv.out_h(), unit: 1, pixel_stride: conv.in_c, map_row: 1 }
     }
 
     /// Output pixels of the largest band; of all bands, where a row is one pixel, since their size then follows the tile's.
@@ -118,7 +125,7 @@ impl Bands {
 
     /// Number of bands.
     pub(crate) fn count(&self) -> usize {
-        self.conv.out_h().div_ceil(self.rows)
+        self.count
     }
 
     /// Into how many ranges the `blocks` of output channels of each band should be cut so that there are enough tasks.
@@ -129,24 +136,30 @@ impl Bands {
 
     /// Most output rows of a band.
     pub(crate) fn rows(&self) -> usize {
-        self.rows.min(self.conv.out_h())
+        (self.units().div_ceil(self.count) * self.unit).min(self.conv.out_h())
     }
 
     /// A band of the whole map, by its number.
     pub(crate) fn band(&self, index: usize) -> Band {
-        let end = ((index + 1) * self.rows).min(self.conv.out_h());
-        Band { first: index * self.rows, end, in_first: 0, out_first: 0 }
+        let [first, end] = self.cuts(self.conv.out_h(), self.count, index);
+        Band { first, end, in_first: 0, out_first: 0 }
+    }
+
+    /// Where band `index` begins and ends, of `count` bands of so many rows.
+    fn cuts(&self, rows: usize, count: usize, index: usize) -> [usize; 2] {
+        let units = rows.div_ceil(self.unit);
+        [index, index + 1].map(|index| (index * units / count * self.unit).min(rows))
     }
 
     /// The bands of some output rows of the map, for an input slice that begins with the map's input row `in_first` and an output
     /// slice of just these rows.
     pub(crate) fn within(&self, rows: Range<usize>, in_first: usize) -> impl Iterator<Item = Band> {
-        let (start, end, in_first) = (rows.start * self.map_row, rows.end * self.map_row, in_first * self.map_row);
-        (start..end).step_by(self.rows).map(move |first| Band {
-            first,
-            end: end.min(first + self.rows),
-            in_first,
-            out_first: start,
+        let (start, rows, in_first) = (rows.start * self.map_row, rows.len() * self.map_row, in_first * self.map_row);
+        // None larger than the largest of the whole map's.
+        let count = rows.div_ceil(self.unit).div_ceil(self.rows().div_ceil(self.unit));
+        (0..count).map(move |index| {
+            let [first, end] = self.cuts(rows, count, index).map(|row| start + row);
+            Band { first, end, in_first, out_first: start }
         })
     }
 
