@@ -52,6 +52,8 @@ fn chains() -> Vec<(Map, Vec<Next>)> {
         ([9, 8, 4], vec![Conv(1, 3, 0, 17, 1), Conv(2, 1, 1, 6, 1), Max(5, 1, 2)]),
         ([1, 5, 16], vec![Conv(3, 1, 1, 16, 16), Conv(3, 1, 1, 8, 2), Max(3, 1, 1)]),
         ([5, 6, 2], vec![Conv(3, 1, 2, 4, 1), Conv(3, 2, 0, 4, 2), Conv(2, 2, 1, 3, 1)]),
+        // Of so many weights that tasks of the last one alone share out channels.
+        ([6, 5, 8], vec![Conv(1, 1, 0, 64, 1), Conv(1, 1, 0, 320, 1)]),
         ([64, 50, 16], vec![Conv(3, 1, 1, 16, 16); MAX_LINKS]),
     ];
     let macs = |(map, links): &(Map, Vec<Next>)| {

@@ -155,7 +155,7 @@ impl<K: GemmU8Kernel> GemmU8<K> {
         Part { band: self.bands.band(band), panels }
     }
 
-    /// The outputs of a part, with as many of the residual's elements where there is one (and the part has all channels).
+    /// The outputs of a part, with as many of the residual's elements where there is one: parts of some channels leave the sum to the end.
     ///
     /// # Safety
     /// Those of [`GemmU8Kernel::part`].
@@ -169,6 +169,7 @@ impl<K: GemmU8Kernel> GemmU8<K> {
         // SAFETY: the caller's promise.
         unsafe {
             K::part(self, part, input, rows, out);
+            let residual = residual.filter(|_| part.panels.len() == self.panels.count());
             if let (Some(sum), Some(residual)) = (&self.residual, residual) {
                 sum.add_band(&self.bands, part.band, residual, out);
             }
@@ -258,12 +259,10 @@ impl<K: GemmU8Kernel> PackedU8 for GemmU8<K> {
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], scratch: &mut [u8], team: &Team) {
         let rows = SharedMut::new(scratch_as(scratch));
         let out = SharedMut::new(output);
-        // Parts of some channels leave the sum to the end.
-        let part_residual = residual.filter(|_| self.splits == 1);
         // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once, with rows of its own.
         team.run(self.tasks(), |task| unsafe {
             let rows = rows.part(task * self.rows_len, self.rows_len);
-            self.make_part(&self.part(task), (input, part_residual), rows, &out);
+            self.make_part(&self.part(task), (input, residual), rows, &out);
         });
         if let (Some(sum), Some(residual)) = (&self.residual, residual.filter(|_| self.splits > 1)) {
             // SAFETY: as above; all outputs have been made.

@@ -1,7 +1,6 @@
 //! The sum of an int8 convolution's outputs and a residual: in place, part by part, while the outputs are near.
 //!
-//! The sum of two bytes takes as long as a third of what else is done for one: inside a tile, where it waits for the tile's sums, it was
-//! slower than in a loop of its own (docs/performance.md).
+//! Inside a tile, where it waits for the tile's sums, a sum was slower than in a loop of its own (docs/performance.md).
 
 use super::{Band, Bands};
 use crate::lut::BLOCK;

@@ -357,6 +357,21 @@ mod tests {
     }
 
     #[test]
+    fn bands_are_cut_between_tiles() {
+        let conv = Conv2d { in_h: 14, in_w: 14, ..Conv2d::linear(384, 64) };
+        let bands = Bands::new(&conv, 384, 4, 1 << 20).align_to(6);
+        let lens = |bands: &mut dyn Iterator<Item = (usize, usize)>| -> Vec<usize> {
+            let mut next = 0;
+            bands.map(|(first, len)| (assert_eq!(first, next), next += len, len).2).collect()
+        };
+        let whole = lens(&mut (0..bands.count()).map(|index| bands.out_pixels(bands.band(index))));
+        assert_eq!(whole, [24, 24, 24, 24, 24, 24, 24, 28]);
+        // Five rows of 14 pixels, none in a larger band than the map's largest.
+        assert_eq!(lens(&mut bands.within(3..8, 3).map(|band| bands.out_pixels(band))), [24, 24, 22]);
+        assert!(bands.rows() >= 28);
+    }
+
+    #[test]
     fn padded_rows_hold_the_input_in_padding() {
         let conv =
             Conv2d { in_h: 2, in_w: 2, in_c: 1, out_c: 1, kernel: [3, 3], stride: [1, 1], padding: [1, 1], groups: 1 };

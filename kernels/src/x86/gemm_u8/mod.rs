@@ -139,7 +139,7 @@ impl GemmU8 {
         Part { band: self.bands.band(band), panels }
     }
 
-    /// The outputs of a part, with as many of the residual's elements where there is one (and the part has all channels); `scratch` is for its padded rows and flags.
+    /// The outputs of a part, with as many of the residual's elements where there is one: parts of some channels leave the sum to the end; `scratch` is for its padded rows and flags.
     ///
     /// # Safety
     /// The CPU has AVX2 and FMA. No other task has the part.
@@ -188,6 +188,7 @@ impl GemmU8 {
                 }
             }
         }
+        let residual = residual.filter(|_| part.panels.len() == self.panels.count());
         if let (Some(sum), Some(residual)) = (&self.residual, residual) {
             // SAFETY: the caller's promise.
             unsafe { sum.add_band(&self.bands, band, residual, all) };
@@ -458,16 +459,9 @@ impl PackedU8 for GemmU8 {
         let scratch = SharedMut::new(scratch);
         let out = SharedMut::new(output);
         let scratch_len = self.rows_len + self.flags_len;
-        // Parts of some channels leave the sum to the end.
-        let part_residual = residual.filter(|_| self.splits == 1);
         // SAFETY: `ConvU8::new` checked that the CPU has the instruction set; every task runs once, with scratch of its own.
         team.run(self.tasks(), |task| unsafe {
-            self.make_part(
-                &self.part(task),
-                (input, part_residual),
-                scratch.part(task * scratch_len, scratch_len),
-                &out,
-            );
+            self.make_part(&self.part(task), (input, residual), scratch.part(task * scratch_len, scratch_len), &out);
         });
         if let (Some(sum), Some(residual)) = (&self.residual, residual.filter(|_| self.splits > 1)) {
             // SAFETY: as above; all outputs have been made.
