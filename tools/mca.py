@@ -4,7 +4,7 @@
 mca.py --cargo CARGO        compiles the kernels with this cargo for aarch64 (it may be a wrapper that sets the target)
 mca.py KERNELS.s            takes assembly that is there already (cargo rustc -p quantlens-kernels --lib --release -- --emit asm)
 
-Of each kernel the innermost loop with the most multiply-adds counts, which is that of a full tile. llvm-mca assumes that all loads hit
+Of each kernel the innermost loop with the most multiply-adds an instruction counts, which is that of a full tile. llvm-mca assumes that all loads hit
 the first-level cache and that branches are foretold; a core's peak is what the same model gives for a loop of nothing but
 the kernel's multiply-adds on registers. So these are predictions about loops, not times of layers.
 """
@@ -67,6 +67,7 @@ KERNELS = [
     Kernel("int8 gemm, neon-dot", "aarch64..gemm_u8_dot", ("sdot v{d}.4s, v30.16b, v31.16b",)),
     Kernel("int8 gemm, neon-i8mm", "aarch64..gemm_u8_i8mm", ("smmla v{d}.4s, v30.16b, v31.16b",), CORES_I8MM),
     Kernel("int8 depthwise, neon", "aarch64..depthwise_u8", SMLAL),
+    Kernel("int8 depthwise, neon-dot", "aarch64..depthwise_dot", ("sdot v{d}.4s, v30.16b, v31.16b",)),
 ]
 
 
@@ -117,10 +118,10 @@ def loops(lines: list[str]) -> list[Loop]:
 
 
 def kernel_loop(named: dict[str, list[str]], symbol: str) -> Loop | None:
-    """The loop with the most products among the functions of a kernel; the shorter of equals."""
+    """The loop with the most products an instruction among the functions of a kernel."""
     matching = [lines for name, lines in named.items() if symbol in name or legacy(symbol) in name]
     candidates = [loop for lines in matching for loop in loops(lines) if loop.products]
-    return max(candidates, key=lambda loop: (loop.products, -len(loop.lines)), default=None)
+    return max(candidates, key=lambda loop: loop.products / len(loop.lines), default=None)
 
 
 def legacy(symbol: str) -> str:
@@ -155,8 +156,9 @@ def assembly_of(cargo: str) -> Path:
     for line in result.stdout.splitlines():
         message = json.loads(line)
         if message.get("reason") == "compiler-artifact" and "quantlens_kernels" in message["target"]["name"]:
-            library = Path(message["filenames"][0])
-            return library.with_name(library.name.removeprefix("lib")).with_suffix(".s")
+            # The library itself is copied elsewhere; the assembly lies beside its metadata.
+            metadata = next(Path(name) for name in message["filenames"] if name.endswith(".rmeta"))
+            return metadata.with_name(metadata.name.removeprefix("lib")).with_suffix(".s")
     raise SystemExit("cargo named no library of quantlens-kernels")
 
 

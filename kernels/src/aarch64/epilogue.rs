@@ -14,29 +14,17 @@ impl EpilogueU8 {
         std::array::from_fn(|v| load_i32(&self.bias_i32, index + v * 4))
     }
 
-    /// Four outputs less the zero point, not yet clamped, of four sums with constants from `index` on.
-    ///
-    /// The order of operations is that of [`Requantize`](crate::Requantize). The fused multiply-add stands in its formula;
-    /// the product with the multiplier is rounded by itself. The conversion rounds half to even and saturates.
+    /// The constants of the eight sums with constants from `index` on.
     #[target_feature(enable = "neon")]
     #[inline]
-    fn scaled(&self, index: usize, sums: int32x4_t) -> int32x4_t {
-        let bias = load_f32(&self.bias_f32, index);
-        let biased = vfmaq_f32(vcvtq_f32_s32(sums), bias, vdupq_n_f32(self.bias_scale));
-        vcvtnq_s32_f32(vmulq_f32(biased, load_f32(&self.multiplier, index)))
-    }
-
-    /// Eight outputs of two times four sums, whose constants start at `index`.
-    ///
-    /// Narrowing to i16, adding the zero point and narrowing to u8 saturate: all values beyond the range of i16 are beyond
-    /// that of u8 on the same side.
-    #[target_feature(enable = "neon")]
-    #[inline]
-    fn eight(&self, index: usize, low: int32x4_t, high: int32x4_t) -> uint8x8_t {
-        let (low, high) = (self.scaled(index, low), self.scaled(index + 4, high));
-        let words = vcombine_s16(vqmovn_s32(low), vqmovn_s32(high));
-        let bytes = vqmovun_s16(vqaddq_s16(words, vdupq_n_s16(i16::from(self.zero_point))));
-        vmax_u8(bytes, vdup_n_u8(self.low))
+    pub(super) fn constants(&self, index: usize) -> Constants {
+        Constants {
+            bias: [load_f32(&self.bias_f32, index), load_f32(&self.bias_f32, index + 4)],
+            multiplier: [load_f32(&self.multiplier, index), load_f32(&self.multiplier, index + 4)],
+            bias_scale: vdupq_n_f32(self.bias_scale),
+            zero_point: vdupq_n_s16(i16::from(self.zero_point)),
+            low: vdup_n_u8(self.low),
+        }
     }
 
     /// Stores the first `out.len()` outputs of `4 * NV` sums (8 or 16) whose constants start at `index`.
@@ -44,9 +32,43 @@ impl EpilogueU8 {
     #[inline]
     pub(crate) fn store<const NV: usize>(&self, index: usize, sums: [int32x4_t; NV], out: &mut [u8]) {
         for (v, out) in out.chunks_mut(8).enumerate().take(NV / 2) {
-            let bytes = self.eight(index + v * 8, sums[v * 2], sums[v * 2 + 1]);
-            store_u8(bytes, out);
+            store_u8(self.constants(index + v * 8).outputs([sums[v * 2], sums[v * 2 + 1]]), out);
         }
+    }
+}
+
+/// Constants of eight sums, in registers.
+#[derive(Clone, Copy)]
+pub(super) struct Constants {
+    bias: [float32x4_t; 2],
+    multiplier: [float32x4_t; 2],
+    bias_scale: float32x4_t,
+    zero_point: int16x8_t,
+    low: uint8x8_t,
+}
+
+impl Constants {
+    /// Four outputs less the zero point, not yet clamped, of four sums, the first or the second of eight.
+    ///
+    /// The order of operations is that of [`Requantize`](crate::Requantize). The fused multiply-add stands in its formula;
+    /// the product with the multiplier is rounded by itself. The conversion rounds half to even and saturates.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    fn scaled(&self, half: usize, sums: int32x4_t) -> int32x4_t {
+        let biased = vfmaq_f32(vcvtq_f32_s32(sums), self.bias[half], self.bias_scale);
+        vcvtnq_s32_f32(vmulq_f32(biased, self.multiplier[half]))
+    }
+
+    /// Eight outputs.
+    ///
+    /// Narrowing to i16, adding the zero point and narrowing to u8 saturate: all values beyond the range of i16 are beyond
+    /// that of u8 on the same side.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub(super) fn outputs(&self, sums: [int32x4_t; 2]) -> uint8x8_t {
+        let [low, high] = [self.scaled(0, sums[0]), self.scaled(1, sums[1])];
+        let words = vcombine_s16(vqmovn_s32(low), vqmovn_s32(high));
+        vmax_u8(vqmovun_s16(vqaddq_s16(words, self.zero_point)), self.low)
     }
 }
 

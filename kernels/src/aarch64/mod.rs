@@ -5,6 +5,7 @@
 //! i32 themselves. Their intrinsics are not stable in Rust yet, so each is one line of assembler.
 
 mod add_u8;
+mod depthwise_dot;
 mod depthwise_f32;
 mod depthwise_u8;
 mod epilogue;
@@ -19,6 +20,7 @@ mod stack;
 mod winograd_f32;
 
 pub(crate) use add_u8::add_u8;
+pub(crate) use depthwise_dot::DEPTHWISE_U8_DOT;
 pub(crate) use depthwise_f32::DEPTHWISE_F32;
 pub(crate) use depthwise_u8::DEPTHWISE_U8;
 pub(crate) use expand_f32::EXPAND_F32;

@@ -54,6 +54,8 @@ static U8: &[&U8Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     &crate::x86::DEPTHWISE_U8,
     #[cfg(target_arch = "x86_64")]
+    &crate::x86::DEPTHWISE_U8_AVX_VNNI,
+    #[cfg(target_arch = "x86_64")]
     &crate::x86::DEPTHWISE_U8_AVX512_VNNI,
     #[cfg(target_arch = "aarch64")]
     &crate::aarch64::GEMM_U8_NEON,
@@ -63,6 +65,8 @@ static U8: &[&U8Kernel] = &[
     &crate::aarch64::GEMM_U8_I8MM,
     #[cfg(target_arch = "aarch64")]
     &crate::aarch64::DEPTHWISE_U8,
+    #[cfg(target_arch = "aarch64")]
+    &crate::aarch64::DEPTHWISE_U8_DOT,
 ];
 
 /// f32 kernels, those to prefer later.

@@ -100,6 +100,23 @@ impl Constants<'_> {
             Some(second) => unsafe { self.scaled::<S>(v + 1, second) },
             None => a,
         };
+        self.to_words(a, b)
+    }
+
+    /// As [`Constants::words`] of two vectors of sums with the same constants, those of the vector `v`.
+    ///
+    /// # Safety
+    /// There are constants for it.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    pub(super) unsafe fn words_of_two<const S: u8>(&self, v: usize, first: __m256i, second: __m256i) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe { self.to_words(self.scaled::<S>(v, first), self.scaled::<S>(v, second)) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn to_words(&self, a: __m256i, b: __m256i) -> __m256i {
         _mm256_adds_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(self.zero_point))
     }
 }

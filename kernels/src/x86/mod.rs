@@ -8,6 +8,7 @@
 mod add_u8;
 pub(crate) mod avx512;
 mod avxvnni;
+mod depthwise_dot;
 mod depthwise_f32;
 mod depthwise_u8;
 mod epilogue;
@@ -29,6 +30,7 @@ pub(crate) use avx512::{
     GEMM_U8_VNNI as GEMM_U8_AVX512_VNNI,
 };
 pub(crate) use avxvnni::GEMM_U8_AVX_VNNI;
+pub(crate) use depthwise_dot::DEPTHWISE_U8_AVX_VNNI;
 pub(crate) use depthwise_f32::{DEPTHWISE_F32, DEPTHWISE_F32_AVX512};
 pub(crate) use depthwise_u8::DEPTHWISE_U8;
 pub(crate) use epilogue::Scaling;

@@ -2,6 +2,7 @@
 //! the constants of the epilogue. An instruction set adds the tiles themselves (`x86/`, `aarch64/`) by implementing a
 //! trait for a type that names the kernel; inside its functions everything here is inlined.
 
+mod depthwise_dot;
 mod depthwise_f32;
 mod depthwise_strip;
 #[cfg(target_arch = "aarch64")]
@@ -20,6 +21,9 @@ mod stack;
 mod tiling;
 mod winograd_f32;
 
+pub(crate) use self::depthwise_dot::{
+    DepthwiseDot, DepthwiseDotKernel, DotLanes, KR as DOT_KR, MR as DOT_MR, Row, Strip, UNIT, loaded, strip_body,
+};
 pub(crate) use self::depthwise_f32::{DepthwiseF32, DepthwiseF32Kernel, depthwise_kernel};
 pub(crate) use self::depthwise_strip::{DepthwiseStrip, layout};
 #[cfg(target_arch = "aarch64")]
@@ -35,7 +39,7 @@ pub(crate) use self::outputs::{Outputs, Span};
 pub(crate) use self::panels::{Panel, Panels};
 pub(crate) use self::residual_u8::{AddTo, ResidualU8};
 pub(crate) use self::stack::{COLOURS, StackedRow, columns, order, spares_steps};
-pub(crate) use self::tiling::{Band, Bands, Part, Tile, TileShape, Tiles, even_tiles};
+pub(crate) use self::tiling::{Band, Bands, Part, Tile, TileShape, Tiles, even_tiles, task_rows};
 pub(crate) use self::winograd_f32::{
     Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_kernel,
 };
@@ -98,6 +102,15 @@ pub(crate) fn scratch_as<T: Activation8>(scratch: &mut [u8]) -> &mut [T] {
 /// Bytes of scratch that hold `len` elements wherever it starts.
 pub(crate) fn scratch_bytes<T: Activation8>(len: usize) -> usize {
     len * size_of::<T>() + align_of::<T>()
+}
+
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
+
+/// The scratch from a cache line's start on: loads and stores of whole lines are faster. It is up to a line shorter.
+pub(crate) fn aligned(scratch: &mut [u8]) -> &mut [u8] {
+    let start = scratch.as_ptr().align_offset(LINE).min(LINE);
+    &mut scratch[start..]
 }
 
 /// Calls a tile function for a tile's number of pixels, with the number of vectors of a whole panel or of half of one. In

@@ -44,6 +44,16 @@ pub(crate) fn even_tiles(pixels: usize, most: usize) -> [(usize, usize); 2] {
     [(len + 1, larger), (len, if len == 0 { 0 } else { tiles - larger })]
 }
 
+/// Tasks to aim for where each makes whole rows, and multiply-adds below which one is not worth a thread's time.
+const ROW_TASKS: u64 = 8;
+const MIN_ROW_TASK_MACS: u64 = 100_000;
+
+/// Output rows of a task of a kernel that makes `step` of them at once.
+pub(crate) fn task_rows(conv: &Conv2d, step: usize) -> usize {
+    let tasks = (conv.macs() / MIN_ROW_TASK_MACS).clamp(1, ROW_TASKS) as usize;
+    conv.out_h().div_ceil(tasks).next_multiple_of(step)
+}
+
 /// A band: so many output rows of a convolution, and which rows the slices of input and output that a kernel gets begin with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Band {

@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use self::epilogue::{Epilogue, GENERAL, POSITIVE, SCALED};
 use self::tile::{Strip, Tile, VECTOR};
-use crate::conv::vector::scratch_bytes;
+use crate::conv::vector::{LINE, aligned, task_rows};
 use crate::conv::{Conv2d, InputRows, KernelInfo, KernelOp, PackedU8, RowKernel, U8Kernel};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Element, Isa, Requantize, Team};
@@ -26,10 +26,6 @@ const KR: usize = 4;
 
 /// Fewest channels of a block.
 const LANE: usize = 16;
-
-/// Tasks to aim for, and multiply-adds below which one is not worth a thread's time.
-const TASKS: u64 = 8;
-const MIN_TASK_MACS: u64 = 100_000;
 
 pub(crate) static DEPTHWISE_U8_VNNI: U8Kernel = U8Kernel {
     info: KernelInfo {
@@ -158,7 +154,6 @@ impl Depthwise {
         }
         let mut padding = AlignedBuf::new(conv.in_w * conv.in_c);
         padding.fill(requantize.x_zero_point);
-        let tasks = (conv.macs() / MIN_TASK_MACS).clamp(1, TASKS) as usize;
         let lanes = blocks.iter().map(|block| block.lanes).max().unwrap_or(1);
         Self {
             conv: *conv,
@@ -167,7 +162,7 @@ impl Depthwise {
             epilogue: Epilogue::new(conv, weights, requantize, |v| spread(&blocks, v), |v| spread(&blocks, v)),
             blocks,
             padding,
-            task_rows: conv.out_h().div_ceil(tasks).next_multiple_of(lanes * shape.out_rows),
+            task_rows: task_rows(conv, lanes * shape.out_rows),
         }
     }
 
@@ -304,7 +299,7 @@ fn spread<T: Element>(blocks: &[Block], values: &[T]) -> AlignedBuf<T> {
 
 impl PackedU8 for Depthwise {
     fn scratch_bytes(&self) -> usize {
-        scratch_bytes::<u8>(self.tasks() * self.words_len() + VECTOR)
+        self.tasks() * self.words_len() + LINE
     }
 
     fn weight_bytes(&self) -> usize {
@@ -328,7 +323,7 @@ impl PackedU8 for Depthwise {
 
 impl RowKernel<u8> for Depthwise {
     fn scratch_len(&self) -> usize {
-        scratch_bytes::<u8>(self.words_len() + VECTOR)
+        self.words_len() + LINE
     }
 
     fn make(
@@ -342,10 +337,4 @@ impl RowKernel<u8> for Depthwise {
         // SAFETY: `ConvU8::new` checked that the CPU has the instruction set.
         unsafe { self.task(rows.start, input, aligned(scratch), output) }
     }
-}
-
-/// The scratch from a cache line's start on: loads and stores of whole lines are faster.
-fn aligned(scratch: &mut [u8]) -> &mut [u8] {
-    let start = scratch.as_ptr().align_offset(VECTOR).min(VECTOR);
-    &mut scratch[start..]
 }

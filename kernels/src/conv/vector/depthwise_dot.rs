@@ -1,0 +1,510 @@
+//! int8 depthwise convolution by an instruction that sums four products of bytes: AVX-VNNI's `vpdpbusd`, NEON's `sdot`.
+//!
+//! It should sum four products of one channel, which NHWC keeps far apart. So four rows of the padded input are interleaved, a block
+//! of channels at a time, and a column of a 3x3 window is one group of four of which three have a weight. With a stride of 1 two
+//! output rows share the four rows, their weights shifted against each other; with a stride of 2 there is one output row. The last row
+//! of a 5x5 window, or the last two of two windows, take a second group, two rows further down.
+//!
+//! Channels are taken in units of 8. Where 8 does not divide them the last unit is the last channels, some of which are then
+//! computed twice, as are the last pixels of a row where tiles do not divide it.
+
+use std::ops::Range;
+
+use super::{EpilogueU8, LINE, aligned, task_rows};
+use crate::conv::{Conv2d, InputRows, PackedU8, RowKernel};
+use crate::shared::SharedMut;
+use crate::{AlignedBuf, Element, Requantize, Team};
+
+/// Products that an instruction sums.
+pub(crate) const KR: usize = 4;
+
+/// Channels of a unit, and bytes of its groups.
+pub(crate) const UNIT: usize = 8;
+const UNIT_BYTES: usize = UNIT * KR;
+
+/// Pixels of a tile.
+pub(crate) const MR: usize = 4;
+
+/// What an instruction set adds to [`DepthwiseDot`].
+pub(crate) trait DepthwiseDotKernel: Send + Sync + Sized + 'static {
+    /// Most units of a block: what a register of input bytes holds.
+    const UNITS: usize;
+    /// What is taken off an activation before it is multiplied; the weights' sums bring it back.
+    const OFFSET: u8;
+    /// How sums become outputs, found out once.
+    type Scaling: Send + Sync;
+
+    /// That of sums of `terms` products.
+    fn scaling(requantize: &Requantize, terms: usize) -> Self::Scaling;
+
+    /// Interleaves `units` units of `pixels` pixels: of each unit 8 times four bytes, less the offset, one of each row from `FIRST` to
+    /// `END`, and anything for other rows.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set. Of each row, `pixels` pixels can be read, `8 * units` bytes each and the row's step
+    /// apart; `out` has `32 * units` writable bytes a pixel.
+    unsafe fn interleave<const FIRST: usize, const END: usize>(
+        rows: [Row; KR],
+        pixels: usize,
+        units: usize,
+        out: *mut u8,
+    );
+
+    /// [`strip_body`] in a function that has the instruction set.
+    ///
+    /// # Safety
+    /// Those of [`strip_body`]; `scaling` is that of the strip's constants.
+    unsafe fn strip<const K: usize, const S: usize, const OR: usize, const W: usize, const G: usize>(
+        scaling: &Self::Scaling,
+        strip: &Strip<OR>,
+    );
+}
+
+/// Sums of a unit's 8 channels, as vectors of an instruction set. A method becomes one instruction or a few inside a function that
+/// has the set.
+///
+/// # Safety
+/// All methods: the CPU has the instruction set. Pointers: those of a unit's 8 numbers or 32 bytes, at any address.
+pub(crate) trait DotLanes {
+    /// 8 sums.
+    type Sums: Copy;
+    /// 8 groups of four bytes.
+    type Groups: Copy;
+
+    unsafe fn start(bias: *const i32) -> Self::Sums;
+    unsafe fn activations(pointer: *const u8) -> Self::Groups;
+    unsafe fn weights(pointer: *const i8) -> Self::Groups;
+    /// Adds the products of each group to its sum.
+    unsafe fn dot(sums: Self::Sums, x: Self::Groups, w: Self::Groups) -> Self::Sums;
+    /// The outputs of `T` pixels, 1 or 4, whose constants start at `constants`; to 8 bytes each, `step` apart.
+    unsafe fn store<const T: usize>(
+        epilogue: &EpilogueU8,
+        constants: usize,
+        sums: [Self::Sums; T],
+        out: *mut u8,
+        step: usize,
+    );
+}
+
+/// An input row from a block's first channel on, or a pixel of padding for all of a row's.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) pixel: *const u8,
+    /// Bytes from a pixel to the next.
+    pub(crate) step: usize,
+}
+
+/// A pixel of each row from `FIRST`, 0 or 2, to `END`, 3 or 4; the third, which is always there, for others.
+#[inline(always)]
+pub(crate) fn loaded<const FIRST: usize, const END: usize, V: Copy>(
+    rows: [Row; KR],
+    load: impl Fn(Row) -> V,
+) -> [V; KR] {
+    let third = load(rows[2]);
+    std::array::from_fn(|r| if r != 2 && (FIRST..END).contains(&r) { load(rows[r]) } else { third })
+}
+
+/// A unit of `OR` output rows.
+pub(crate) struct Strip<'a, const OR: usize> {
+    /// Interleaved rows from the unit's first byte on: bytes from one pixel to the next, and from one group of rows to the next.
+    cells: *const u8,
+    cell: usize,
+    group: usize,
+    /// `[group of rows][kernel column][output row, also where it is not made]` of 32 bytes.
+    weights: &'a [i8],
+    epilogue: &'a EpilogueU8,
+    constants: usize,
+    /// The unit's first byte in each output row.
+    out: [*mut u8; OR],
+    out_w: usize,
+    /// Bytes from an output pixel to the next.
+    step: usize,
+}
+
+/// The outputs of a strip, the first of `W` output rows or all, of a `K`x`K` window of stride `S` in `G` groups of rows.
+///
+/// # Safety
+/// The CPU has the instruction set of `L`. Each group has the cells of all columns that the windows of `out_w` pixels reach, and each output row
+/// `out_w` pixels with 8 writable bytes.
+#[inline(always)]
+pub(crate) unsafe fn strip_body<
+    L: DotLanes,
+    const K: usize,
+    const S: usize,
+    const OR: usize,
+    const W: usize,
+    const G: usize,
+>(
+    strip: &Strip<OR>,
+) {
+    assert!(strip.weights.len() == G * K * W * UNIT_BYTES && strip.constants + UNIT <= strip.epilogue.bias_i32.len());
+    let mut pixel = 0;
+    // SAFETY: the caller's promise; tiles end with the row.
+    unsafe {
+        while pixel + MR < strip.out_w {
+            tile::<L, K, S, OR, W, G, MR>(strip, pixel);
+            pixel += MR;
+        }
+        if strip.out_w >= MR {
+            return tile::<L, K, S, OR, W, G, MR>(strip, strip.out_w - MR);
+        }
+        (0..strip.out_w).for_each(|pixel| tile::<L, K, S, OR, W, G, 1>(strip, pixel));
+    }
+}
+
+/// The outputs of `T` pixels.
+///
+/// # Safety
+/// Those of [`strip_body`]; `pixel + T` is at most `out_w`, and the lengths of weights and constants have been checked.
+#[inline(always)]
+unsafe fn tile<
+    L: DotLanes,
+    const K: usize,
+    const S: usize,
+    const OR: usize,
+    const W: usize,
+    const G: usize,
+    const T: usize,
+>(
+    strip: &Strip<OR>,
+    pixel: usize,
+) {
+    // SAFETY: there are 8 of them, as `strip_body` checks.
+    let mut sums = [[unsafe { L::start(strip.epilogue.bias_i32.as_ptr().add(strip.constants)) }; T]; OR];
+    for g in 0..G {
+        for kx in 0..K {
+            // SAFETY: columns `(pixel + t) * S + kx` are in the windows; weights are as many as `strip_body` checks.
+            unsafe {
+                let first = strip.cells.add(g * strip.group + (pixel * S + kx) * strip.cell);
+                let x: [L::Groups; T] = std::array::from_fn(|t| L::activations(first.add(t * S * strip.cell)));
+                for (o, sums) in sums.iter_mut().enumerate() {
+                    let w = L::weights(strip.weights.as_ptr().add(((g * K + kx) * W + o) * UNIT_BYTES));
+                    for t in 0..T {
+                        sums[t] = L::dot(sums[t], x[t], w);
+                    }
+                }
+            }
+        }
+    }
+    for (sums, out) in sums.into_iter().zip(strip.out) {
+        // SAFETY: the caller's promise.
+        unsafe { L::store(strip.epilogue, strip.constants, sums, out.add(pixel * strip.step), strip.step) }
+    }
+}
+
+/// Units from `channel` on that are interleaved together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Block {
+    channel: usize,
+    units: usize,
+    /// Units of the blocks before it.
+    before: usize,
+}
+
+impl Block {
+    /// The blocks of so many channels, 8 or more, of `most` units or fewer.
+    fn all(channels: usize, most: usize) -> Vec<Self> {
+        let (mut all, mut end, mut before) = (Vec::new(), 0, 0);
+        while end < channels {
+            let units = (channels - end).div_ceil(UNIT).min(most).min(channels / UNIT);
+            let channel = end.min(channels - units * UNIT);
+            all.push(Self { channel, units, before });
+            (end, before) = (channel + units * UNIT, before + units);
+        }
+        all
+    }
+}
+
+/// A depthwise convolution packed for the kernel `K`.
+pub(crate) struct DepthwiseDot<K: DepthwiseDotKernel> {
+    conv: Conv2d,
+    shape: Shape,
+    blocks: Vec<Block>,
+    /// The first channel of each unit.
+    units: Vec<usize>,
+    /// `[unit][group of rows][kernel column][output row][channel][KR]`, zeros where there is no weight.
+    weights: AlignedBuf<i8>,
+    /// 8 constants a unit.
+    epilogue: EpilogueU8,
+    scaling: K::Scaling,
+    /// A pixel of zero points.
+    padding: AlignedBuf<u8>,
+    /// Output rows of a task.
+    task_rows: usize,
+}
+
+/// What a window's size and stride decide.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    kernel: usize,
+    stride: usize,
+    /// Output rows of a strip.
+    out_rows: usize,
+    /// Groups of four rows that it reads, each two rows below the one before.
+    groups: usize,
+}
+
+impl Shape {
+    fn new(conv: &Conv2d) -> Self {
+        let (kernel, stride) = (conv.kernel[0], conv.stride[0]);
+        Self { kernel, stride, out_rows: 3 - stride, groups: kernel / 2 }
+    }
+
+    /// Bytes of a unit's weights.
+    fn unit_len(self) -> usize {
+        self.groups * self.kernel * self.out_rows * UNIT_BYTES
+    }
+
+    /// The tap of a unit's weight and its channel in the unit, where it is one.
+    fn tap(self, index: usize) -> Option<[usize; 3]> {
+        let (row, channel, vector) = (index % KR, index / KR % UNIT, index / UNIT_BYTES);
+        let (o, vector) = (vector % self.out_rows, vector / self.out_rows);
+        let (kx, group) = (vector % self.kernel, vector / self.kernel);
+        // The first two rows of a second group are the last two of the first.
+        let twice = group > 0 && row < 2;
+        let ky = (2 * group + row).checked_sub(o).filter(|&ky| ky < self.kernel && !twice)?;
+        Some([channel, ky, kx])
+    }
+}
+
+impl<K: DepthwiseDotKernel> DepthwiseDot<K> {
+    /// What is served.
+    pub(crate) fn accepts(conv: &Conv2d) -> bool {
+        let square = |size: [usize; 2], two: [usize; 2]| size[0] == size[1] && two.contains(&size[0]);
+        conv.is_depthwise() && square(conv.kernel, [3, 5]) && square(conv.stride, [1, 2]) && conv.in_c >= UNIT
+    }
+
+    pub(crate) fn new(conv: &Conv2d, weights: &[i8], requantize: &Requantize) -> Self {
+        let (shape, blocks) = (Shape::new(conv), Block::all(conv.in_c, K::UNITS));
+        let units: Vec<_> =
+            blocks.iter().flat_map(|block| (0..block.units).map(|unit| block.channel + unit * UNIT)).collect();
+        let mut packed = AlignedBuf::new(units.len() * shape.unit_len());
+        for (index, out) in packed.iter_mut().enumerate() {
+            if let Some([channel, ky, kx]) = shape.tap(index % shape.unit_len()) {
+                let channel = units[index / shape.unit_len()] + channel;
+                *out = weights[(channel * shape.kernel + ky) * shape.kernel + kx];
+            }
+        }
+        let mut epilogue = EpilogueU8::new(requantize, |v| spread(&units, v), |v| spread(&units, v));
+        let sums = spread(&units, &conv.weight_sums(weights));
+        for (bias, sum) in epilogue.bias_i32.iter_mut().zip(sums.iter()) {
+            *bias = bias.wrapping_add(i32::from(K::OFFSET) * sum);
+        }
+        let mut padding = AlignedBuf::new(K::UNITS * UNIT);
+        padding.fill(requantize.x_zero_point);
+        Self {
+            conv: *conv,
+            shape,
+            blocks,
+            units,
+            weights: packed,
+            epilogue,
+            scaling: K::scaling(requantize, conv.terms()),
+            padding,
+            task_rows: task_rows(conv, shape.out_rows),
+        }
+    }
+
+    /// Bytes that a block's interleaved rows take at most.
+    fn cells_len(&self) -> usize {
+        self.blocks
+            .iter()
+            .map(|block| self.shape.groups * self.group_len(block))
+            .max()
+            .unwrap_or(0)
+            .next_multiple_of(LINE)
+    }
+
+    fn tasks(&self) -> usize {
+        self.conv.out_h().div_ceil(self.task_rows)
+    }
+
+    /// The output rows from `first` on, all that `out` has.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set.
+    unsafe fn rows(&self, first: usize, input: InputRows<u8>, cells: &mut [u8], out: &mut [u8]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (self.shape.kernel, self.shape.stride) {
+                (3, 1) => self.strips::<3, 1, 2, 1>(first, input, cells, out),
+                (3, _) => self.strips::<3, 2, 1, 1>(first, input, cells, out),
+                (_, 1) => self.strips::<5, 1, 2, 2>(first, input, cells, out),
+                _ => self.strips::<5, 2, 1, 2>(first, input, cells, out),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::rows`]; the parameters are those of the shape.
+    unsafe fn strips<const KERNEL: usize, const S: usize, const OR: usize, const G: usize>(
+        &self,
+        first: usize,
+        input: InputRows<u8>,
+        cells: &mut [u8],
+        out: &mut [u8],
+    ) {
+        let row_len = self.conv.out_w() * self.conv.out_c;
+        let mut padded = 0;
+        for (index, out) in out.chunks_mut(OR * row_len).enumerate() {
+            for block in &self.blocks {
+                let cells = &mut cells[..G * self.group_len(block)];
+                // What is around the rows stays there for blocks of as many units.
+                if padded != block.units {
+                    padded = block.units;
+                    cells.fill(self.padding[0] ^ K::OFFSET);
+                }
+                let y = (first + index * OR) * S;
+                // SAFETY: the caller's promise.
+                unsafe {
+                    match (KERNEL, S) {
+                        (3, 2) => self.interleave::<0, 3>(y, input, block, cells),
+                        _ => self.interleave::<0, 4>(y, input, block, cells),
+                    }
+                    match (KERNEL, S) {
+                        (3, _) => {}
+                        (_, 1) => self.interleave::<2, 4>(y + 2, input, block, &mut cells[self.group_len(block)..]),
+                        _ => self.interleave::<2, 3>(y + 2, input, block, &mut cells[self.group_len(block)..]),
+                    }
+                    for unit in 0..block.units {
+                        if out.len() == OR * row_len {
+                            K::strip::<KERNEL, S, OR, OR, G>(&self.scaling, &self.strip(block, unit, cells, out));
+                        } else {
+                            K::strip::<KERNEL, S, 1, OR, G>(&self.scaling, &self.strip(block, unit, cells, out));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Bytes of a block's group of rows.
+    fn group_len(&self, block: &Block) -> usize {
+        (self.conv.in_w + 2 * self.conv.padding[1]) * block.units * UNIT_BYTES
+    }
+
+    /// A unit of a block, with the block's cells and `OR` output rows.
+    fn strip<'a, const OR: usize>(&'a self, block: &Block, unit: usize, cells: &[u8], out: &mut [u8]) -> Strip<'a, OR> {
+        let (index, len, row_len) = (block.before + unit, self.shape.unit_len(), out.len() / OR);
+        let out = out[self.units[index]..].as_mut_ptr();
+        Strip {
+            cells: cells[unit * UNIT_BYTES..].as_ptr(),
+            cell: block.units * UNIT_BYTES,
+            group: self.group_len(block),
+            weights: &self.weights[index * len..][..len],
+            epilogue: &self.epilogue,
+            constants: index * UNIT,
+            out: std::array::from_fn(|o| out.wrapping_add(o * row_len)),
+            out_w: self.conv.out_w(),
+            step: self.conv.out_c,
+        }
+    }
+
+    /// Interleaves the rows `FIRST` to `END` of four of the padded input from `y` on, a block of their channels.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set.
+    unsafe fn interleave<const FIRST: usize, const END: usize>(
+        &self,
+        y: usize,
+        input: InputRows<u8>,
+        block: &Block,
+        cells: &mut [u8],
+    ) {
+        let Conv2d { in_w, in_h, in_c, padding, .. } = self.conv;
+        let (row_len, cell) = (in_w * in_c, block.units * UNIT_BYTES);
+        // Rows beyond those given are of outputs that are not wanted.
+        let end = in_h.min(input.first + input.values.len() / row_len);
+        let rows = std::array::from_fn(|r| {
+            let inside = (y + r).checked_sub(padding[0]).filter(|&y| y < end && (FIRST..END).contains(&r));
+            match inside {
+                Some(y) => {
+                    let row = &input.values[(y - input.first) * row_len..][..row_len];
+                    Row { pixel: row[block.channel..].as_ptr(), step: in_c }
+                }
+                None => Row { pixel: self.padding.as_ptr(), step: 0 },
+            }
+        });
+        let inside = &mut cells[padding[1] * cell..][..in_w * cell];
+        // SAFETY: the caller's promise. Rows have `in_w` pixels in which the block lies, or are one pixel of padding for all.
+        unsafe { K::interleave::<FIRST, END>(rows, in_w, block.units, inside.as_mut_ptr()) };
+    }
+}
+
+/// One value a channel as 8 a unit.
+fn spread<T: Element>(units: &[usize], values: &[T]) -> AlignedBuf<T> {
+    let mut spread = AlignedBuf::new(units.len() * UNIT);
+    for (index, out) in spread.iter_mut().enumerate() {
+        *out = values[units[index / UNIT] + index % UNIT];
+    }
+    spread
+}
+
+impl<K: DepthwiseDotKernel> PackedU8 for DepthwiseDot<K> {
+    fn scratch_bytes(&self) -> usize {
+        self.tasks() * self.cells_len() + LINE
+    }
+
+    fn weight_bytes(&self) -> usize {
+        self.weights.len() + self.epilogue.bytes()
+    }
+
+    fn run(&self, input: &[u8], _: Option<&[u8]>, output: &mut [u8], scratch: &mut [u8], team: &Team) {
+        let (cells, len) = (SharedMut::new(aligned(scratch)), self.cells_len());
+        let input = InputRows { first: 0, values: input };
+        team.run_chunks(output, self.task_rows * self.conv.out_w() * self.conv.out_c, |task, out| {
+            // SAFETY: each task has cells of its own, by its number; `ConvU8::new` checked that the CPU has the instruction set.
+            unsafe { self.rows(task * self.task_rows, input, cells.part(task * len, len), out) }
+        });
+    }
+
+    fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
+        Some(self)
+    }
+}
+
+impl<K: DepthwiseDotKernel> RowKernel<u8> for DepthwiseDot<K> {
+    fn scratch_len(&self) -> usize {
+        self.cells_len() + LINE
+    }
+
+    fn make(
+        &self,
+        rows: Range<usize>,
+        input: InputRows<'_, u8>,
+        _: Option<&[u8]>,
+        output: &mut [u8],
+        scratch: &mut [u8],
+    ) {
+        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set.
+        unsafe { self.rows(rows.start, input, aligned(scratch), output) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_all_channels_and_end_inside() {
+        let blocks = |channels| Block::all(channels, 4).into_iter().map(|b| (b.channel, b.units)).collect::<Vec<_>>();
+        assert_eq!(blocks(8), [(0, 1)]);
+        assert_eq!(blocks(20), [(0, 2), (12, 1)]);
+        assert_eq!(blocks(24), [(0, 3)]);
+        assert_eq!(blocks(72), [(0, 4), (32, 4), (64, 1)]);
+        assert_eq!(blocks(33), [(0, 4), (25, 1)]);
+    }
+
+    #[test]
+    fn each_tap_has_one_weight_in_each_output_row() {
+        for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+            let conv = Conv2d { kernel: [kernel; 2], stride: [stride; 2], ..Conv2d::linear(8, 8) };
+            let shape = Shape::new(&conv);
+            let mut taps: Vec<_> = (0..shape.unit_len()).filter_map(|index| shape.tap(index)).collect();
+            taps.sort();
+            let expected = (0..UNIT * kernel * kernel * shape.out_rows).map(|i| i / shape.out_rows);
+            let expected: Vec<_> = expected.map(|i| [i / (kernel * kernel), i / kernel % kernel, i % kernel]).collect();
+            assert_eq!(taps, expected);
+        }
+    }
+}
