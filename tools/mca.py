@@ -118,10 +118,10 @@ def loops(lines: list[str]) -> list[Loop]:
 
 
 def kernel_loop(named: dict[str, list[str]], symbol: str) -> Loop | None:
-    """The loop with the most products an instruction among the functions of a kernel."""
+    """The loop with the most products an instruction among the functions of a kernel; the shorter of equals."""
     matching = [lines for name, lines in named.items() if symbol in name or legacy(symbol) in name]
     candidates = [loop for lines in matching for loop in loops(lines) if loop.products]
-    return max(candidates, key=lambda loop: loop.products / len(loop.lines), default=None)
+    return max(candidates, key=lambda loop: (loop.products / len(loop.lines), -len(loop.lines)), default=None)
 
 
 def legacy(symbol: str) -> str:
@@ -157,9 +157,9 @@ def assembly_of(cargo: str) -> Path:
         message = json.loads(line)
         if message.get("reason") == "compiler-artifact" and "quantlens_kernels" in message["target"]["name"]:
             # The library itself is copied elsewhere; the assembly lies beside its metadata.
-            metadata = next(Path(name) for name in message["filenames"] if name.endswith(".rmeta"))
-            return metadata.with_name(metadata.name.removeprefix("lib")).with_suffix(".s")
-    raise SystemExit("cargo named no library of quantlens-kernels")
+            for metadata in (Path(name) for name in message["filenames"] if name.endswith(".rmeta")):
+                return metadata.with_name(metadata.name.removeprefix("lib")).with_suffix(".s")
+    raise SystemExit("cargo named no metadata of quantlens-kernels")
 
 
 def main() -> None:

@@ -40,25 +40,23 @@ impl DepthwiseDotKernel for NeonDot {
         pixels: usize,
         units: usize,
         out: *mut u8,
+        cell: usize,
     ) {
         // SAFETY: the caller's promise.
         unsafe {
             if units == 2 {
-                interleave_blocks::<FIRST, END>(rows, pixels, out);
+                interleave_blocks::<FIRST, END>(rows, pixels, out, cell);
             } else {
-                interleave_units::<FIRST, END>(rows, pixels, out);
+                interleave_units::<FIRST, END>(rows, pixels, out, cell);
             }
         }
     }
 
     #[target_feature(enable = "neon,dotprod")]
     #[inline(never)]
-    unsafe fn strip<const K: usize, const S: usize, const OR: usize, const W: usize, const G: usize>(
-        _: &(),
-        strip: &Strip<OR>,
-    ) {
+    unsafe fn strip<const K: usize, const S: usize, const OR: usize>(_: &(), strip: &Strip<OR>) {
         // SAFETY: the caller's promise.
-        unsafe { strip_body::<Self, K, S, OR, W, G>(strip) }
+        unsafe { strip_body::<Self, K, S, OR>(strip) }
     }
 }
 
@@ -67,14 +65,19 @@ impl DepthwiseDotKernel for NeonDot {
 /// # Safety
 /// As [`DepthwiseDotKernel::interleave`] with two units.
 #[target_feature(enable = "neon")]
-unsafe fn interleave_blocks<const FIRST: usize, const END: usize>(rows: [Row; DOT_KR], pixels: usize, out: *mut u8) {
+unsafe fn interleave_blocks<const FIRST: usize, const END: usize>(
+    rows: [Row; DOT_KR],
+    pixels: usize,
+    out: *mut u8,
+    cell: usize,
+) {
     for pixel in 0..pixels {
         // SAFETY: the pixel's 16 bytes of each row, and 64 bytes of `out`.
         unsafe {
             let [a, b, c, d] = loaded::<FIRST, END, _>(rows, |row| {
                 veorq_u8(vld1q_u8(row.pixel.add(pixel * row.step)), vdupq_n_u8(NeonDot::OFFSET))
             });
-            let out = out.add(pixel * 64);
+            let out = out.add(pixel * cell);
             store(out, vzip1q_u8(a, b), vzip1q_u8(c, d));
             store(out.add(32), vzip2q_u8(a, b), vzip2q_u8(c, d));
         }
@@ -86,7 +89,12 @@ unsafe fn interleave_blocks<const FIRST: usize, const END: usize>(rows: [Row; DO
 /// # Safety
 /// As [`DepthwiseDotKernel::interleave`] with one unit.
 #[target_feature(enable = "neon")]
-unsafe fn interleave_units<const FIRST: usize, const END: usize>(rows: [Row; DOT_KR], pixels: usize, out: *mut u8) {
+unsafe fn interleave_units<const FIRST: usize, const END: usize>(
+    rows: [Row; DOT_KR],
+    pixels: usize,
+    out: *mut u8,
+    cell: usize,
+) {
     for pixel in 0..pixels {
         // SAFETY: the pixel's 8 bytes of each row, and 32 bytes of `out`.
         unsafe {
@@ -94,7 +102,7 @@ unsafe fn interleave_units<const FIRST: usize, const END: usize>(rows: [Row; DOT
                 let bytes = veor_u8(vld1_u8(row.pixel.add(pixel * row.step)), vdup_n_u8(NeonDot::OFFSET));
                 vcombine_u8(bytes, bytes)
             });
-            store(out.add(pixel * 32), vzip1q_u8(a, b), vzip1q_u8(c, d));
+            store(out.add(pixel * cell), vzip1q_u8(a, b), vzip1q_u8(c, d));
         }
     }
 }
@@ -125,15 +133,9 @@ impl DotLanes for NeonDot {
     }
 
     #[inline(always)]
-    unsafe fn activations(pointer: *const u8) -> Self::Groups {
+    unsafe fn load(pointer: *const u8) -> Self::Groups {
         // SAFETY: the caller's promise.
-        unsafe { Self::weights(pointer.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(pointer: *const i8) -> Self::Groups {
-        // SAFETY: the caller's promise.
-        unsafe { [vld1q_s8(pointer), vld1q_s8(pointer.add(16))] }
+        unsafe { [vld1q_s8(pointer.cast()), vld1q_s8(pointer.add(16).cast())] }
     }
 
     #[inline(always)]

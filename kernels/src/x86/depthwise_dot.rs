@@ -42,30 +42,28 @@ impl DepthwiseDotKernel for AvxVnni {
         pixels: usize,
         units: usize,
         out: *mut u8,
+        cell: usize,
     ) {
         // SAFETY: the caller's promise.
         unsafe {
             match units {
-                1 => interleave_units::<1, FIRST, END>(rows, pixels, out),
-                2 => interleave_units::<2, FIRST, END>(rows, pixels, out),
-                3 => interleave_units::<3, FIRST, END>(rows, pixels, out),
-                _ => interleave_block::<FIRST, END>(rows, pixels, out),
+                1 => interleave_units::<1, FIRST, END>(rows, pixels, out, cell),
+                2 => interleave_units::<2, FIRST, END>(rows, pixels, out, cell),
+                3 => interleave_units::<3, FIRST, END>(rows, pixels, out, cell),
+                _ => interleave_block::<FIRST, END>(rows, pixels, out, cell),
             }
         }
     }
 
     #[target_feature(enable = "avx2,fma,avxvnni")]
     #[inline(never)]
-    unsafe fn strip<const K: usize, const S: usize, const OR: usize, const W: usize, const G: usize>(
-        scaling: &Scaling,
-        strip: &Strip<OR>,
-    ) {
+    unsafe fn strip<const K: usize, const S: usize, const OR: usize>(scaling: &Scaling, strip: &Strip<OR>) {
         // SAFETY: the caller's promise.
         unsafe {
             match scaling {
-                Scaling::Multiplier => strip_body::<Lanes<{ Scaling::Multiplier as u8 }>, K, S, OR, W, G>(strip),
-                Scaling::Bias => strip_body::<Lanes<{ Scaling::Bias as u8 }>, K, S, OR, W, G>(strip),
-                Scaling::Clamp => strip_body::<Lanes<{ Scaling::Clamp as u8 }>, K, S, OR, W, G>(strip),
+                Scaling::Multiplier => strip_body::<Lanes<{ Scaling::Multiplier as u8 }>, K, S, OR>(strip),
+                Scaling::Bias => strip_body::<Lanes<{ Scaling::Bias as u8 }>, K, S, OR>(strip),
+                Scaling::Clamp => strip_body::<Lanes<{ Scaling::Clamp as u8 }>, K, S, OR>(strip),
             }
         }
     }
@@ -76,7 +74,12 @@ impl DepthwiseDotKernel for AvxVnni {
 /// # Safety
 /// As [`DepthwiseDotKernel::interleave`] with four units.
 #[target_feature(enable = "avx2")]
-unsafe fn interleave_block<const FIRST: usize, const END: usize>(rows: [Row; DOT_KR], pixels: usize, out: *mut u8) {
+unsafe fn interleave_block<const FIRST: usize, const END: usize>(
+    rows: [Row; DOT_KR],
+    pixels: usize,
+    out: *mut u8,
+    cell: usize,
+) {
     // Channels in fours, so that interleaving within halves of a register leaves 8 of them in order.
     let order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
     for pixel in 0..pixels {
@@ -87,7 +90,7 @@ unsafe fn interleave_block<const FIRST: usize, const END: usize>(rows: [Row; DOT
             });
             let (low, high) = (_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
             let (low2, high2) = (_mm256_unpacklo_epi8(c, d), _mm256_unpackhi_epi8(c, d));
-            let out = out.add(pixel * 128).cast::<__m256i>();
+            let out = out.add(pixel * cell).cast::<__m256i>();
             _mm256_storeu_si256(out, _mm256_unpacklo_epi16(low, low2));
             _mm256_storeu_si256(out.add(1), _mm256_unpackhi_epi16(low, low2));
             _mm256_storeu_si256(out.add(2), _mm256_unpacklo_epi16(high, high2));
@@ -105,6 +108,7 @@ unsafe fn interleave_units<const UNITS: usize, const FIRST: usize, const END: us
     rows: [Row; DOT_KR],
     pixels: usize,
     out: *mut u8,
+    cell: usize,
 ) {
     for pixel in 0..pixels {
         for unit in 0..UNITS {
@@ -114,7 +118,7 @@ unsafe fn interleave_units<const UNITS: usize, const FIRST: usize, const END: us
                     _mm_loadl_epi64(row.pixel.add(pixel * row.step + unit * UNIT).cast())
                 });
                 let (first, second) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
-                let out = out.add((pixel * UNITS + unit) * 32).cast::<__m128i>();
+                let out = out.add(pixel * cell + unit * 32).cast::<__m128i>();
                 _mm_storeu_si128(out, _mm_unpacklo_epi16(first, second));
                 _mm_storeu_si128(out.add(1), _mm_unpackhi_epi16(first, second));
             }
@@ -136,13 +140,7 @@ impl<const S: u8> DotLanes for Lanes<S> {
     }
 
     #[inline(always)]
-    unsafe fn activations(pointer: *const u8) -> __m256i {
-        // SAFETY: the caller's promise; the load needs no alignment.
-        unsafe { _mm256_loadu_si256(pointer.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(pointer: *const i8) -> __m256i {
+    unsafe fn load(pointer: *const u8) -> __m256i {
         // SAFETY: the caller's promise; the load needs no alignment.
         unsafe { _mm256_loadu_si256(pointer.cast()) }
     }

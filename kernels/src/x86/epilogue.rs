@@ -162,7 +162,8 @@ impl EpilogueU8 {
         }
     }
 
-    /// Sixteen outputs each of two pixels' [`Constants::words`], in the order of channels, a pixel a half.
+    /// Sixteen outputs each of two pixels' [`Constants::words`], in the order of channels, a pixel a half; or eight of each of four pixels'
+    /// [`Constants::words_of_two`].
     #[target_feature(enable = "avx2")]
     #[inline]
     pub(super) fn two_pixels(&self, a: __m256i, b: __m256i) -> __m256i {

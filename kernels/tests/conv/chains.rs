@@ -52,6 +52,7 @@ fn chains() -> Vec<(Map, Vec<Next>)> {
         ([9, 8, 4], vec![Conv(1, 3, 0, 17, 1), Conv(2, 1, 1, 6, 1), Max(5, 1, 2)]),
         ([1, 5, 16], vec![Conv(3, 1, 1, 16, 16), Conv(3, 1, 1, 8, 2), Max(3, 1, 1)]),
         ([5, 6, 2], vec![Conv(3, 1, 2, 4, 1), Conv(3, 2, 0, 4, 2), Conv(2, 2, 1, 3, 1)]),
+        ([17, 11, 24], vec![Conv(1, 1, 0, 24, 1), Conv(5, 1, 2, 24, 24), Conv(5, 2, 2, 24, 24), Conv(3, 2, 1, 24, 24)]),
         // Of so many weights that tasks of the last one alone share out channels.
         ([6, 5, 8], vec![Conv(1, 1, 0, 64, 1), Conv(1, 1, 0, 320, 1)]),
         ([64, 50, 16], vec![Conv(3, 1, 1, 16, 16); MAX_LINKS]),
@@ -93,12 +94,13 @@ macro_rules! check_chains {
                         map = next.out(map);
                     }
                     let chain = Chain::new(made, threads);
-                    let mut scratch = AlignedBuf::<$sample>::new(chain.scratch_len());
+                    let mut scratch = AlignedBuf::<$sample>::new(chain.scratch_len() + 1);
                     scratch.fill(77 as $sample);
+                    let scratch = &mut scratch[1..];
                     let mut found = vec![99 as $sample; expected.len()];
                     let residual = $residual(expected.len());
                     let residual = chain.has_residual().then_some(&*residual);
-                    chain.run(&input, residual, &mut found, &mut scratch, &Team::new(threads.min(3)));
+                    chain.run(&input, residual, &mut found, scratch, &Team::new(threads.min(3)));
                     assert!(found == expected, "{isa}, {threads} threads: {map:?} {links:?}");
                 }
             }

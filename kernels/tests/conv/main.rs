@@ -82,6 +82,7 @@ fn geometries(random: &mut Random) -> Vec<Conv2d> {
     ]);
     all.extend(special());
     all.extend(wide());
+    all.extend(depthwise_paddings());
     all.retain(|conv| conv.macs() <= most_macs());
     all
 }
@@ -104,6 +105,24 @@ fn wide() -> Vec<Conv2d> {
             }
         }
     }
+    all
+}
+
+/// Depthwise windows with paddings that differ between the axes, none, and as much as there may be.
+fn depthwise_paddings() -> Vec<Conv2d> {
+    let mut all = Vec::new();
+    for (in_h, in_w) in [(1, 1), (2, 5), (5, 2), (7, 9)] {
+        for (size, paddings) in [(3, [[0, 1], [1, 0], [2, 2], [0, 2]]), (5, [[0, 0], [1, 3], [4, 4], [0, 2]])] {
+            for (padding, stride) in paddings.into_iter().flat_map(|padding| [(padding, 1), (padding, 2)]) {
+                for channels in [8, 20, 49, 72] {
+                    let (kernel, stride) = ([size; 2], [stride; 2]);
+                    let shape = Conv2d { in_h, in_w, kernel, stride, padding, ..Conv2d::linear(channels, channels) };
+                    all.push(Conv2d { groups: channels, ..shape });
+                }
+            }
+        }
+    }
+    all.retain(|conv| conv.check().is_ok());
     all
 }
 
@@ -179,15 +198,16 @@ fn residual_f32(len: usize) -> Vec<f32> {
 }
 
 fn run_u8(conv: &ConvU8, input: &[u8], threads: usize) -> Vec<u8> {
-    let mut scratch = AlignedBuf::<u8>::new(conv.scratch_bytes());
-    // What a kernel leaves unwritten or reads unwritten must not matter.
+    // The scratch may start at any address, and what a kernel leaves unwritten or reads unwritten must not matter.
+    let mut scratch = AlignedBuf::<u8>::new(conv.scratch_bytes() + 1);
     scratch.fill(0xa5);
+    let scratch = &mut scratch[1..];
     let mut output = vec![0x5a; conv.geometry().out_len()];
     let team = Team::new(threads);
     if conv.has_residual() {
-        conv.run_residual(input, &residual_u8(output.len()), &mut output, &mut scratch, &team);
+        conv.run_residual(input, &residual_u8(output.len()), &mut output, scratch, &team);
     } else {
-        conv.run(input, &mut output, &mut scratch, &team);
+        conv.run(input, &mut output, scratch, &team);
     }
     output
 }
@@ -337,23 +357,60 @@ fn outputs_far_beyond_the_range_saturate() {
     }
 }
 
-/// Of 16 channels in turn the highest and the lowest: outputs that leave i32, and such that leave i16 alone.
+/// Of the channels in turn the highest and the lowest: outputs that leave i32, and such that leave i16 alone.
 #[test]
 fn depthwise_outputs_beyond_the_range_saturate() {
     let x = QParams { scale: 1.0, zero_point: 0 };
-    for (size, numerics) in [3, 5].into_iter().flat_map(|size| [(size, Numerics::Fbgemm), (size, Numerics::Qnnpack)]) {
-        let (kernel, padding) = ([size; 2], [size / 2; 2]);
-        let geometry = Conv2d { kernel, padding, groups: 16, ..Conv2d::linear(16, 16) };
+    let numerics = [Numerics::Fbgemm, Numerics::Qnnpack];
+    for (size, (in_h, in_w, channels, stride)) in
+        [3, 5].into_iter().flat_map(|size| [(size, (1, 1, 16, 1)), (size, (7, 9, 24, 1)), (size, (5, 12, 64, 2))])
+    {
+        let (kernel, stride, padding, groups) = ([size; 2], [stride; 2], [size / 2; 2], channels);
+        let linear = Conv2d::linear(channels, channels);
+        let geometry = Conv2d { in_h, in_w, kernel, stride, padding, groups, ..linear };
         let middle = |index: usize| index % geometry.terms() == geometry.terms() / 2;
         let weight = |index: usize| [1, -1][index / geometry.terms() % 2] * i8::from(middle(index));
         let weights: Vec<i8> = (0..geometry.weight_len()).map(weight).collect();
         for (zero_point, exponent) in [0, 100, 255].into_iter().flat_map(|zero| [(zero, -60), (zero, -14)]) {
             let out = QParams { scale: 2.0_f32.powi(exponent), zero_point };
             let sums = geometry.weight_sums(&weights);
-            let requantize = Requantize::new(numerics, x, &[1.0], &[0.0; 16], &sums, out, false).expect("valid");
-            for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
-                let conv = ConvU8::new(isa, &geometry, &weights, 0, requantize.clone()).expect("valid");
-                assert_eq!(run_u8(&conv, &[9; 16], 1), [255, 0].repeat(8), "{}", conv.kernel_name());
+            for numerics in numerics {
+                let requantize = Requantize::new(numerics, x, &[1.0], &vec![0.0; channels], &sums, out, false);
+                let requantize = requantize.expect("valid");
+                for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+                    let conv = ConvU8::new(isa, &geometry, &weights, 0, requantize.clone()).expect("valid");
+                    let found = run_u8(&conv, &vec![9; geometry.in_len()], 1);
+                    assert_eq!(found, [255, 0].repeat(geometry.out_len() / 2), "{} {geometry:?}", conv.kernel_name());
+                }
+            }
+        }
+    }
+}
+
+/// Biases at the ends of i32, which products carry beyond.
+#[test]
+fn sums_that_wrap_equal_scalar() {
+    let mut random = Random(6);
+    let map = Conv2d { in_h: 5, in_w: 6, ..Conv2d::linear(24, 24) };
+    let mut geometries = vec![Conv2d::linear(40, 24), map, Conv2d { kernel: [3; 2], padding: [1; 2], ..map }];
+    for (size, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+        let (kernel, stride, padding) = ([size; 2], [stride; 2], [size / 2; 2]);
+        geometries.push(Conv2d { kernel, stride, padding, groups: 24, ..map });
+    }
+    for geometry in geometries {
+        for zero_point in [0, 128, 255] {
+            let weights: Vec<i8> = (0..geometry.weight_len()).map(|_| random.of(&[-128, -1, 1, 127])).collect();
+            let input = integers(&mut random, geometry.in_len(), true);
+            let bias: Vec<f32> =
+                (0..geometry.out_c).map(|_| random.of(&[-2.147_483_5e9, 0.0, 2.147_483_5e9])).collect();
+            let x = QParams { scale: 1.0, zero_point };
+            let out = QParams { scale: 2.0_f32.powi(24), zero_point: 128 };
+            let sums = geometry.weight_sums(&weights);
+            let requantize = Requantize::new(Numerics::Qnnpack, x, &[1.0], &bias, &sums, out, false).expect("valid");
+            let make = |isa| ConvU8::new(isa, &geometry, &weights, zero_point, requantize.clone()).expect("valid");
+            let expected = run_u8(&make(Isa::Scalar), &input, 1);
+            for conv in isas().map(make) {
+                assert_eq!(run_u8(&conv, &input, 1), expected, "{} {geometry:?}", conv.kernel_name());
             }
         }
     }

@@ -42,22 +42,20 @@ pub(crate) trait DepthwiseDotKernel: Send + Sync + Sized + 'static {
     ///
     /// # Safety
     /// The CPU has the instruction set. Of each row, `pixels` pixels can be read, `8 * units` bytes each and the row's step
-    /// apart; `out` has `32 * units` writable bytes a pixel.
+    /// apart; `out` has `32 * units` writable bytes for each, `cell` apart.
     unsafe fn interleave<const FIRST: usize, const END: usize>(
         rows: [Row; KR],
         pixels: usize,
         units: usize,
         out: *mut u8,
+        cell: usize,
     );
 
     /// [`strip_body`] in a function that has the instruction set.
     ///
     /// # Safety
     /// Those of [`strip_body`]; `scaling` is that of the strip's constants.
-    unsafe fn strip<const K: usize, const S: usize, const OR: usize, const W: usize, const G: usize>(
-        scaling: &Self::Scaling,
-        strip: &Strip<OR>,
-    );
+    unsafe fn strip<const K: usize, const S: usize, const OR: usize>(scaling: &Self::Scaling, strip: &Strip<OR>);
 }
 
 /// Sums of a unit's 8 channels, as vectors of an instruction set. A method becomes one instruction or a few inside a function that
@@ -72,8 +70,7 @@ pub(crate) trait DotLanes {
     type Groups: Copy;
 
     unsafe fn start(bias: *const i32) -> Self::Sums;
-    unsafe fn activations(pointer: *const u8) -> Self::Groups;
-    unsafe fn weights(pointer: *const i8) -> Self::Groups;
+    unsafe fn load(pointer: *const u8) -> Self::Groups;
     /// Adds the products of each group to its sum.
     unsafe fn dot(sums: Self::Sums, x: Self::Groups, w: Self::Groups) -> Self::Sums;
     /// The outputs of `T` pixels, 1 or 4, whose constants start at `constants`; to 8 bytes each, `step` apart.
@@ -121,34 +118,26 @@ pub(crate) struct Strip<'a, const OR: usize> {
     step: usize,
 }
 
-/// The outputs of a strip, the first of `W` output rows or all, of a `K`x`K` window of stride `S` in `G` groups of rows.
+/// The outputs of a strip, of all its output rows or of the first, of a `K`x`K` window of stride `S`.
 ///
 /// # Safety
 /// The CPU has the instruction set of `L`. Each group has the cells of all columns that the windows of `out_w` pixels reach, and each output row
 /// `out_w` pixels with 8 writable bytes.
 #[inline(always)]
-pub(crate) unsafe fn strip_body<
-    L: DotLanes,
-    const K: usize,
-    const S: usize,
-    const OR: usize,
-    const W: usize,
-    const G: usize,
->(
-    strip: &Strip<OR>,
-) {
-    assert!(strip.weights.len() == G * K * W * UNIT_BYTES && strip.constants + UNIT <= strip.epilogue.bias_i32.len());
+pub(crate) unsafe fn strip_body<L: DotLanes, const K: usize, const S: usize, const OR: usize>(strip: &Strip<OR>) {
+    let shape = Shape { kernel: K, stride: S };
+    assert!(strip.weights.len() == shape.unit_len() && strip.constants + UNIT <= strip.epilogue.bias_i32.len());
     let mut pixel = 0;
     // SAFETY: the caller's promise; tiles end with the row.
     unsafe {
         while pixel + MR < strip.out_w {
-            tile::<L, K, S, OR, W, G, MR>(strip, pixel);
+            tile::<L, K, S, OR, MR>(strip, pixel);
             pixel += MR;
         }
         if strip.out_w >= MR {
-            return tile::<L, K, S, OR, W, G, MR>(strip, strip.out_w - MR);
+            return tile::<L, K, S, OR, MR>(strip, strip.out_w - MR);
         }
-        (0..strip.out_w).for_each(|pixel| tile::<L, K, S, OR, W, G, 1>(strip, pixel));
+        (0..strip.out_w).for_each(|pixel| tile::<L, K, S, OR, 1>(strip, pixel));
     }
 }
 
@@ -157,28 +146,24 @@ pub(crate) unsafe fn strip_body<
 /// # Safety
 /// Those of [`strip_body`]; `pixel + T` is at most `out_w`, and the lengths of weights and constants have been checked.
 #[inline(always)]
-unsafe fn tile<
-    L: DotLanes,
-    const K: usize,
-    const S: usize,
-    const OR: usize,
-    const W: usize,
-    const G: usize,
-    const T: usize,
->(
+unsafe fn tile<L: DotLanes, const K: usize, const S: usize, const OR: usize, const T: usize>(
     strip: &Strip<OR>,
     pixel: usize,
 ) {
+    const { assert!(T == 1 || T == MR) };
     // SAFETY: there are 8 of them, as `strip_body` checks.
     let mut sums = [[unsafe { L::start(strip.epilogue.bias_i32.as_ptr().add(strip.constants)) }; T]; OR];
-    for g in 0..G {
+    let shape = Shape { kernel: K, stride: S };
+    for g in 0..shape.groups() {
         for kx in 0..K {
             // SAFETY: columns `(pixel + t) * S + kx` are in the windows; weights are as many as `strip_body` checks.
             unsafe {
                 let first = strip.cells.add(g * strip.group + (pixel * S + kx) * strip.cell);
-                let x: [L::Groups; T] = std::array::from_fn(|t| L::activations(first.add(t * S * strip.cell)));
+                let x: [L::Groups; T] = std::array::from_fn(|t| L::load(first.add(t * S * strip.cell)));
                 for (o, sums) in sums.iter_mut().enumerate() {
-                    let w = L::weights(strip.weights.as_ptr().add(((g * K + kx) * W + o) * UNIT_BYTES));
+                    let w = L::load(
+                        strip.weights.as_ptr().cast::<u8>().add(((g * K + kx) * shape.out_rows() + o) * UNIT_BYTES),
+                    );
                     for t in 0..T {
                         sums[t] = L::dot(sums[t], x[t], w);
                     }
@@ -222,6 +207,8 @@ pub(crate) struct DepthwiseDot<K: DepthwiseDotKernel> {
     blocks: Vec<Block>,
     /// The first channel of each unit.
     units: Vec<usize>,
+    /// Bytes of a pixel's interleaved rows, also where a block has fewer units.
+    cell: usize,
     /// `[unit][group of rows][kernel column][output row][channel][KR]`, zeros where there is no weight.
     weights: AlignedBuf<i8>,
     /// 8 constants a unit.
@@ -238,27 +225,31 @@ pub(crate) struct DepthwiseDot<K: DepthwiseDotKernel> {
 struct Shape {
     kernel: usize,
     stride: usize,
-    /// Output rows of a strip.
-    out_rows: usize,
-    /// Groups of four rows that it reads, each two rows below the one before.
-    groups: usize,
 }
 
 impl Shape {
-    fn new(conv: &Conv2d) -> Self {
-        let (kernel, stride) = (conv.kernel[0], conv.stride[0]);
-        Self { kernel, stride, out_rows: 3 - stride, groups: kernel / 2 }
+    /// Output rows of a strip.
+    #[inline(always)]
+    fn out_rows(self) -> usize {
+        3 - self.stride
+    }
+
+    /// Groups of four rows that it reads, each two rows below the one before.
+    #[inline(always)]
+    fn groups(self) -> usize {
+        self.kernel / 2
     }
 
     /// Bytes of a unit's weights.
+    #[inline(always)]
     fn unit_len(self) -> usize {
-        self.groups * self.kernel * self.out_rows * UNIT_BYTES
+        self.groups() * self.kernel * self.out_rows() * UNIT_BYTES
     }
 
     /// The tap of a unit's weight and its channel in the unit, where it is one.
     fn tap(self, index: usize) -> Option<[usize; 3]> {
         let (row, channel, vector) = (index % KR, index / KR % UNIT, index / UNIT_BYTES);
-        let (o, vector) = (vector % self.out_rows, vector / self.out_rows);
+        let (o, vector) = (vector % self.out_rows(), vector / self.out_rows());
         let (kx, group) = (vector % self.kernel, vector / self.kernel);
         // The first two rows of a second group are the last two of the first.
         let twice = group > 0 && row < 2;
@@ -275,7 +266,8 @@ impl<K: DepthwiseDotKernel> DepthwiseDot<K> {
     }
 
     pub(crate) fn new(conv: &Conv2d, weights: &[i8], requantize: &Requantize) -> Self {
-        let (shape, blocks) = (Shape::new(conv), Block::all(conv.in_c, K::UNITS));
+        let shape = Shape { kernel: conv.kernel[0], stride: conv.stride[0] };
+        let blocks = Block::all(conv.in_c, K::UNITS);
         let units: Vec<_> =
             blocks.iter().flat_map(|block| (0..block.units).map(|unit| block.channel + unit * UNIT)).collect();
         let mut packed = AlignedBuf::new(units.len() * shape.unit_len());
@@ -295,24 +287,25 @@ impl<K: DepthwiseDotKernel> DepthwiseDot<K> {
         Self {
             conv: *conv,
             shape,
+            cell: blocks.iter().map(|block| block.units).max().unwrap_or(0) * UNIT_BYTES,
             blocks,
             units,
             weights: packed,
             epilogue,
             scaling: K::scaling(requantize, conv.terms()),
             padding,
-            task_rows: task_rows(conv, shape.out_rows),
+            task_rows: task_rows(conv, shape.out_rows()),
         }
     }
 
-    /// Bytes that a block's interleaved rows take at most.
+    /// Bytes of a group of interleaved rows, with the padding's columns.
+    fn group_len(&self) -> usize {
+        (self.conv.in_w + 2 * self.conv.padding[1]) * self.cell
+    }
+
+    /// Bytes of interleaved rows that a task needs.
     fn cells_len(&self) -> usize {
-        self.blocks
-            .iter()
-            .map(|block| self.shape.groups * self.group_len(block))
-            .max()
-            .unwrap_or(0)
-            .next_multiple_of(LINE)
+        (self.shape.groups() * self.group_len()).next_multiple_of(LINE)
     }
 
     fn tasks(&self) -> usize {
@@ -327,35 +320,35 @@ impl<K: DepthwiseDotKernel> DepthwiseDot<K> {
         // SAFETY: the caller's promise.
         unsafe {
             match (self.shape.kernel, self.shape.stride) {
-                (3, 1) => self.strips::<3, 1, 2, 1>(first, input, cells, out),
-                (3, _) => self.strips::<3, 2, 1, 1>(first, input, cells, out),
-                (_, 1) => self.strips::<5, 1, 2, 2>(first, input, cells, out),
-                _ => self.strips::<5, 2, 1, 2>(first, input, cells, out),
+                (3, 1) => self.strips::<3, 1, 2>(first, input, cells, out),
+                (3, _) => self.strips::<3, 2, 1>(first, input, cells, out),
+                (_, 1) => self.strips::<5, 1, 2>(first, input, cells, out),
+                _ => self.strips::<5, 2, 1>(first, input, cells, out),
             }
         }
     }
 
     /// # Safety
     /// As [`Self::rows`]; the parameters are those of the shape.
-    unsafe fn strips<const KERNEL: usize, const S: usize, const OR: usize, const G: usize>(
+    ///
+    /// # Panics
+    /// If `out` is not of whole rows.
+    unsafe fn strips<const KERNEL: usize, const S: usize, const OR: usize>(
         &self,
         first: usize,
         input: InputRows<u8>,
         cells: &mut [u8],
         out: &mut [u8],
     ) {
-        let row_len = self.conv.out_w() * self.conv.out_c;
-        let mut padded = 0;
+        let (row_len, group_len) = (self.conv.out_w() * self.conv.out_c, self.group_len());
+        assert!(out.len().is_multiple_of(row_len), "{} bytes in rows of {row_len}", out.len());
+        let cells = &mut cells[..self.shape.groups() * group_len];
+        // Nothing else is written where the padding's columns are.
+        cells.fill(self.padding[0] ^ K::OFFSET);
         for (index, out) in out.chunks_mut(OR * row_len).enumerate() {
             for block in &self.blocks {
-                let cells = &mut cells[..G * self.group_len(block)];
-                // What is around the rows stays there for blocks of as many units.
-                if padded != block.units {
-                    padded = block.units;
-                    cells.fill(self.padding[0] ^ K::OFFSET);
-                }
                 let y = (first + index * OR) * S;
-                // SAFETY: the caller's promise.
+                // SAFETY: the caller's promise; strips have as many output rows as there are, whole ones.
                 unsafe {
                     match (KERNEL, S) {
                         (3, 2) => self.interleave::<0, 3>(y, input, block, cells),
@@ -363,24 +356,19 @@ impl<K: DepthwiseDotKernel> DepthwiseDot<K> {
                     }
                     match (KERNEL, S) {
                         (3, _) => {}
-                        (_, 1) => self.interleave::<2, 4>(y + 2, input, block, &mut cells[self.group_len(block)..]),
-                        _ => self.interleave::<2, 3>(y + 2, input, block, &mut cells[self.group_len(block)..]),
+                        (_, 1) => self.interleave::<2, 4>(y + 2, input, block, &mut cells[group_len..]),
+                        _ => self.interleave::<2, 3>(y + 2, input, block, &mut cells[group_len..]),
                     }
                     for unit in 0..block.units {
                         if out.len() == OR * row_len {
-                            K::strip::<KERNEL, S, OR, OR, G>(&self.scaling, &self.strip(block, unit, cells, out));
+                            K::strip::<KERNEL, S, OR>(&self.scaling, &self.strip(block, unit, cells, out));
                         } else {
-                            K::strip::<KERNEL, S, 1, OR, G>(&self.scaling, &self.strip(block, unit, cells, out));
+                            K::strip::<KERNEL, S, 1>(&self.scaling, &self.strip(block, unit, cells, out));
                         }
                     }
                 }
             }
         }
-    }
-
-    /// Bytes of a block's group of rows.
-    fn group_len(&self, block: &Block) -> usize {
-        (self.conv.in_w + 2 * self.conv.padding[1]) * block.units * UNIT_BYTES
     }
 
     /// A unit of a block, with the block's cells and `OR` output rows.
@@ -389,8 +377,8 @@ impl<K: DepthwiseDotKernel> DepthwiseDot<K> {
         let out = out[self.units[index]..].as_mut_ptr();
         Strip {
             cells: cells[unit * UNIT_BYTES..].as_ptr(),
-            cell: block.units * UNIT_BYTES,
-            group: self.group_len(block),
+            cell: self.cell,
+            group: self.group_len(),
             weights: &self.weights[index * len..][..len],
             epilogue: &self.epilogue,
             constants: index * UNIT,
@@ -412,7 +400,7 @@ impl<K: DepthwiseDotKernel> DepthwiseDot<K> {
         cells: &mut [u8],
     ) {
         let Conv2d { in_w, in_h, in_c, padding, .. } = self.conv;
-        let (row_len, cell) = (in_w * in_c, block.units * UNIT_BYTES);
+        let (row_len, cell) = (in_w * in_c, self.cell);
         // Rows beyond those given are of outputs that are not wanted.
         let end = in_h.min(input.first + input.values.len() / row_len);
         let rows = std::array::from_fn(|r| {
@@ -427,7 +415,7 @@ impl<K: DepthwiseDotKernel> DepthwiseDot<K> {
         });
         let inside = &mut cells[padding[1] * cell..][..in_w * cell];
         // SAFETY: the caller's promise. Rows have `in_w` pixels in which the block lies, or are one pixel of padding for all.
-        unsafe { K::interleave::<FIRST, END>(rows, in_w, block.units, inside.as_mut_ptr()) };
+        unsafe { K::interleave::<FIRST, END>(rows, in_w, block.units, inside.as_mut_ptr(), cell) };
     }
 }
 
@@ -498,11 +486,10 @@ mod tests {
     #[test]
     fn each_tap_has_one_weight_in_each_output_row() {
         for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
-            let conv = Conv2d { kernel: [kernel; 2], stride: [stride; 2], ..Conv2d::linear(8, 8) };
-            let shape = Shape::new(&conv);
+            let shape = Shape { kernel, stride };
             let mut taps: Vec<_> = (0..shape.unit_len()).filter_map(|index| shape.tap(index)).collect();
             taps.sort();
-            let expected = (0..UNIT * kernel * kernel * shape.out_rows).map(|i| i / shape.out_rows);
+            let expected = (0..UNIT * kernel * kernel * shape.out_rows()).map(|i| i / shape.out_rows());
             let expected: Vec<_> = expected.map(|i| [i / (kernel * kernel), i / kernel % kernel, i % kernel]).collect();
             assert_eq!(taps, expected);
         }

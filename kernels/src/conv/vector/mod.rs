@@ -39,6 +39,8 @@ pub(crate) use self::outputs::{Outputs, Span};
 pub(crate) use self::panels::{Panel, Panels};
 pub(crate) use self::residual_u8::{AddTo, ResidualU8};
 pub(crate) use self::stack::{COLOURS, StackedRow, columns, order, spares_steps};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use self::tiling::tasks;
 pub(crate) use self::tiling::{Band, Bands, Part, Tile, TileShape, Tiles, even_tiles, task_rows};
 pub(crate) use self::winograd_f32::{
     Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_kernel,

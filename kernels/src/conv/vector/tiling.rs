@@ -44,14 +44,14 @@ pub(crate) fn even_tiles(pixels: usize, most: usize) -> [(usize, usize); 2] {
     [(len + 1, larger), (len, if len == 0 { 0 } else { tiles - larger })]
 }
 
-/// Tasks to aim for where each makes whole rows, and multiply-adds below which one is not worth a thread's time.
-const ROW_TASKS: u64 = 8;
-const MIN_ROW_TASK_MACS: u64 = 100_000;
+/// Tasks that a convolution is cut into, at least where it can be.
+pub(crate) fn tasks(conv: &Conv2d) -> usize {
+    (conv.macs() / MIN_TASK_MACS).clamp(1, TASKS as u64) as usize
+}
 
 /// Output rows of a task of a kernel that makes `step` of them at once.
 pub(crate) fn task_rows(conv: &Conv2d, step: usize) -> usize {
-    let tasks = (conv.macs() / MIN_ROW_TASK_MACS).clamp(1, ROW_TASKS) as usize;
-    conv.out_h().div_ceil(tasks).next_multiple_of(step)
+    conv.out_h().div_ceil(tasks(conv)).next_multiple_of(step)
 }
 
 /// A band: so many output rows of a convolution, and which rows the slices of input and output that a kernel gets begin with.
@@ -95,8 +95,7 @@ impl Bands {
         let row_bytes = (conv.in_w + 2 * conv.padding[1]) * pixel_stride * element;
         let overlap = conv.kernel[0].saturating_sub(conv.stride[0]);
         let fitting = (bytes / row_bytes).saturating_sub(overlap) / conv.stride[0];
-        let tasks = (conv.macs() / MIN_TASK_MACS).clamp(1, TASKS as u64) as usize;
-        let rows = fitting.min(conv.out_h().div_ceil(tasks)).max(1);
+        let rows = fitting.min(conv.out_h().div_ceil(tasks(&conv))).max(1);
         Self { conv, count: conv.out_h().div_ceil(rows), unit: 1, pixel_stride, map_row }
     }
 
@@ -140,8 +139,7 @@ impl Bands {
 
     /// Into how many ranges the `blocks` of output channels of each band should be cut so that there are enough tasks.
     pub(crate) fn splits(&self, blocks: usize) -> usize {
-        let tasks = (self.conv.macs() / MIN_TASK_MACS).clamp(1, TASKS as u64) as usize;
-        tasks.div_ceil(self.count()).min(blocks)
+        tasks(&self.conv).div_ceil(self.count()).min(blocks)
     }
 
     /// Most output rows of a band.

@@ -13,7 +13,7 @@ use std::ops::Range;
 use self::plan::{NR, PAIR, Plan};
 use super::epilogue::{Constants, Scaling, store_u8};
 use super::exceeds_127;
-use crate::conv::vector::{Band, Bands, EpilogueU8, Part};
+use crate::conv::vector::{Band, Bands, EpilogueU8, Part, tasks};
 use crate::conv::{Conv2d, InputRows, KernelInfo, KernelOp, PackedU8, RowKernel, U8Kernel};
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Element, Isa, Requantize, Team};
@@ -23,10 +23,6 @@ const MR: usize = 2;
 
 /// Bytes of copied rows that a task should stay near: a first-level cache.
 const BAND_BYTES: usize = 28 << 10;
-
-/// Multiply-adds below which a task is not worth a thread's time, and most tasks.
-const MIN_TASK_MACS: u64 = 100_000;
-const TASKS: usize = 8;
 
 pub(crate) static DEPTHWISE_U8: U8Kernel = U8Kernel {
     info: KernelInfo {
@@ -76,7 +72,6 @@ impl DepthwiseU8 {
             let weight = |c: usize, tap: usize| weights.get(c * count + tap).copied().unwrap_or(0);
             (0..blocks).map(|block| Plan::new(&taps, |c, tap| weight(block * NR + c, tap), x_max)).collect()
         };
-        let tasks = (conv.macs() / MIN_TASK_MACS).clamp(1, TASKS as u64) as usize;
         Self {
             plans: plans(255),
             plans_127: if requantize.x_max < 128 { plans(127) } else { Vec::new() },
@@ -85,7 +80,7 @@ impl DepthwiseU8 {
             epilogue: EpilogueU8::new(requantize, spread, spread),
             scaling: Scaling::new(requantize, conv.terms()),
             padding: requantize.x_zero_point,
-            splits: tasks.div_ceil(bands.count()).min(blocks),
+            splits: tasks(conv).div_ceil(bands.count()).min(blocks),
             rows_len: bands.padded_len().next_multiple_of(64),
             conv: *conv,
             bands,
