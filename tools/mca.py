@@ -157,7 +157,8 @@ def assembly_of(cargo: str) -> Path:
         message = json.loads(line)
         if message.get("reason") == "compiler-artifact" and "quantlens_kernels" in message["target"]["name"]:
             # The library itself is copied elsewhere; the assembly lies beside its metadata.
-            for metadata in (Path(name) for name in message["filenames"] if name.endswith(".rmeta")):
+            metadata = next((Path(name) for name in message["filenames"] if name.endswith(".rmeta")), None)
+            if metadata:
                 return metadata.with_name(metadata.name.removeprefix("lib")).with_suffix(".s")
     raise SystemExit("cargo named no metadata of quantlens-kernels")
 

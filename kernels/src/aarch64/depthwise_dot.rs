@@ -45,9 +45,9 @@ impl DepthwiseDotKernel for NeonDot {
         // SAFETY: the caller's promise.
         unsafe {
             if units == 2 {
-                interleave_blocks::<FIRST, END>(rows, pixels, out, cell);
+                interleave::<FIRST, END, true>(rows, pixels, out, cell);
             } else {
-                interleave_units::<FIRST, END>(rows, pixels, out, cell);
+                interleave::<FIRST, END, false>(rows, pixels, out, cell);
             }
         }
     }
@@ -60,49 +60,30 @@ impl DepthwiseDotKernel for NeonDot {
     }
 }
 
-/// Blocks of two units: 16 channels.
+/// Two units, or one.
 ///
 /// # Safety
-/// As [`DepthwiseDotKernel::interleave`] with two units.
+/// As [`DepthwiseDotKernel::interleave`] with so many units.
 #[target_feature(enable = "neon")]
-unsafe fn interleave_blocks<const FIRST: usize, const END: usize>(
+unsafe fn interleave<const FIRST: usize, const END: usize, const TWO: bool>(
     rows: [Row; DOT_KR],
     pixels: usize,
     out: *mut u8,
     cell: usize,
 ) {
     for pixel in 0..pixels {
-        // SAFETY: the pixel's 16 bytes of each row, and 64 bytes of `out`.
+        // SAFETY: the pixel's 16 or 8 bytes of each row, and 64 or 32 bytes of `out`.
         unsafe {
             let [a, b, c, d] = loaded::<FIRST, END, _>(rows, |row| {
-                veorq_u8(vld1q_u8(row.pixel.add(pixel * row.step)), vdupq_n_u8(NeonDot::OFFSET))
+                let from = row.pixel.add(pixel * row.step);
+                let bytes = if TWO { vld1q_u8(from) } else { vcombine_u8(vld1_u8(from), vdup_n_u8(0)) };
+                veorq_u8(bytes, vdupq_n_u8(NeonDot::OFFSET))
             });
             let out = out.add(pixel * cell);
             store(out, vzip1q_u8(a, b), vzip1q_u8(c, d));
-            store(out.add(32), vzip2q_u8(a, b), vzip2q_u8(c, d));
-        }
-    }
-}
-
-/// One unit.
-///
-/// # Safety
-/// As [`DepthwiseDotKernel::interleave`] with one unit.
-#[target_feature(enable = "neon")]
-unsafe fn interleave_units<const FIRST: usize, const END: usize>(
-    rows: [Row; DOT_KR],
-    pixels: usize,
-    out: *mut u8,
-    cell: usize,
-) {
-    for pixel in 0..pixels {
-        // SAFETY: the pixel's 8 bytes of each row, and 32 bytes of `out`.
-        unsafe {
-            let [a, b, c, d] = loaded::<FIRST, END, _>(rows, |row| {
-                let bytes = veor_u8(vld1_u8(row.pixel.add(pixel * row.step)), vdup_n_u8(NeonDot::OFFSET));
-                vcombine_u8(bytes, bytes)
-            });
-            store(out.add(pixel * cell), vzip1q_u8(a, b), vzip1q_u8(c, d));
+            if TWO {
+                store(out.add(32), vzip2q_u8(a, b), vzip2q_u8(c, d));
+            }
         }
     }
 }
