@@ -1,4 +1,5 @@
-//! EigenCAM: from the activations of each network's target layer, and of an inner one, to the map at 224x224.
+//! EigenCAM: from the activations of each network's target layer, and of an inner one, to the map at 224x224. Deletion: one step of a walk, and
+//! half of it at once.
 
 mod common;
 
@@ -6,8 +7,8 @@ use std::hint::black_box;
 
 use criterion::Criterion;
 use quantlens::tensor::{Values, View};
-use quantlens::xai::CamWorkspace;
-use quantlens::{EigenCam, SignPolicy};
+use quantlens::xai::{CamWorkspace, Walk, cam_map, pixel_order};
+use quantlens::{EigenCam, Layout, SignPolicy, Tensor};
 
 /// Side of the map and channels of the target layers at an input of 224x224, and of one layer of 14x14.
 const LAYERS: [(&str, usize, usize); 5] = [
@@ -28,7 +29,31 @@ fn main() {
         bench(&mut criterion, &format!("{layer}-f32"), real);
         bench(&mut criterion, &format!("{layer}-int8"), quantized);
     }
+    let order = pixel_order(&cam_map(&values(49, 1), 7, 7, 224, 224));
+    walk(&mut criterion, "f32", &order, [0.0, 1.0_f32].map(|x| vec![x; 3 * 224 * 224]));
+    walk(&mut criterion, "int8", &order, [0, 1_u8].map(|x| vec![x; 3 * 224 * 224]));
     criterion.final_summary();
+}
+
+fn walk<T>(criterion: &mut Criterion, name: &str, order: &[u32], images: [Vec<T>; 2])
+where
+    Vec<T>: Into<quantlens::Data>,
+{
+    let [from, to] =
+        images.map(|image| Tensor::new(image, [1, 224, 224, 3], Layout::Nhwc).expect("as many values as elements"));
+    let mut walk = Walk::new(&from, &to, order).expect("two images and an order of their pixels");
+    let mut group = criterion.benchmark_group("deletion");
+    for (what, [a, b]) in [("a step", [50, 51]), ("50 steps at once", [25, 75])] {
+        walk.seek(a);
+        // There and back.
+        group.bench_function(format!("{what}, {name}, twice"), |bench| {
+            bench.iter(|| {
+                black_box(walk.seek(b));
+                black_box(walk.seek(a));
+            });
+        });
+    }
+    group.finish();
 }
 
 fn bench(criterion: &mut Criterion, name: &str, activation: View<'_>) {

@@ -18,6 +18,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+mod blend;
 mod buffer;
 mod chain;
 pub mod conv;
@@ -45,6 +46,7 @@ mod vectorize;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use blend::Blend;
 pub use buffer::{AlignedBuf, Element};
 pub use chain::{Chain, Link, MAX_LINKS, MapRows};
 pub use conv::{

@@ -1,9 +1,11 @@
-//! Gram matrices and resized maps: awkward sizes on every instruction set of this machine against plain formulas.
+//! Gram matrices, resized maps and blended images: awkward sizes on every instruction set of this machine against plain formulas.
+
+use std::ops::RangeInclusive;
 
 use quantlens_kernels::scalar::gram::{gram_f32, gram_u8};
 use quantlens_kernels::scalar::picture::{resize_columns, resize_rows};
 use quantlens_kernels::scalar::resize::resize_bilinear;
-use quantlens_kernels::{Gram, Isa, MapResize, PictureResize, PictureTaps};
+use quantlens_kernels::{Blend, Gram, Isa, MapResize, PictureResize, PictureTaps};
 
 const ROWS: [usize; 12] = [1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 49, 50];
 
@@ -198,4 +200,35 @@ fn resize_holds_edges_and_centres_pixels() {
     assert_eq!(resized(&[0.0, 1.0], [1, 2], [1, 4]), [0.0, 0.25, 0.75, 1.0]);
     assert_eq!(resized(&[0.0, 1.0], [2, 1], [4, 1]), [0.0, 0.25, 0.75, 1.0]);
     assert_eq!(resized(&[3.0], [1, 1], [2, 2]), [3.0; 4]);
+}
+
+#[test]
+fn pixels_of_some_steps_are_the_same_everywhere() {
+    // Around registers of 16 and 32 steps.
+    let lens = [0, 1, 7, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 224 * 3 + 5];
+    let ranges = [1..=100, 1..=1, 3..=9, 0..=0, 0..=255, 200..=255, 128..=128, RangeInclusive::new(9, 3), 101..=101];
+    for (len, channels) in lens.into_iter().flat_map(|len| [0, 1, 2, 3, 4].map(|channels| (len, channels))) {
+        let bytes = |seed: usize| (0..len * channels).map(|i| bits(i + seed) as u8).collect::<Vec<_>>();
+        // Steps of all sizes, of a walk's, and a few that are far apart.
+        for most in [256, 101, 2] {
+            let steps: Vec<_> = (0..len).map(|i| (bits(i * 7 + most) as usize % most) as u8).collect();
+            for range in ranges.clone() {
+                let (source, target) = (bytes(1), bytes(2));
+                let wanted = |i: usize| range.contains(&steps[i / channels]);
+                let expected: Vec<_> =
+                    (0..source.len()).map(|i| if wanted(i) { source[i] } else { target[i] }).collect();
+                let float = |x: &[u8]| x.iter().map(|&x| f32::from(x)).collect::<Vec<_>>();
+                for isa in isas() {
+                    let blend = Blend::new(isa).expect("available");
+                    let what = format!("{isa}, {len} pixels of {channels}, steps {range:?}");
+                    let mut found = target.clone();
+                    blend.copy_steps(&steps, range.clone(), channels, &source, &mut found);
+                    assert_eq!(found, expected, "{what}");
+                    let mut found = float(&target);
+                    blend.copy_steps(&steps, range.clone(), channels, &float(&source), &mut found);
+                    assert_eq!(found, float(&expected), "{what}");
+                }
+            }
+        }
+    }
 }

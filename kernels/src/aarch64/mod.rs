@@ -5,6 +5,7 @@
 //! i32 themselves. Their intrinsics are not stable in Rust yet, so each is one line of assembler.
 
 mod add_u8;
+pub(crate) mod blend;
 mod depthwise_dot;
 mod depthwise_f32;
 mod depthwise_u8;

@@ -1,5 +1,6 @@
 //! Every op in plain Rust: the specification of the kernels for other instruction sets.
 
+pub mod blend;
 pub mod channels;
 pub(crate) mod conv;
 pub mod float;

@@ -8,6 +8,7 @@
 mod add_u8;
 pub(crate) mod avx512;
 mod avxvnni;
+pub(crate) mod blend;
 mod depthwise_dot;
 mod depthwise_f32;
 mod depthwise_u8;
