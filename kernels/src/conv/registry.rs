@@ -54,6 +54,8 @@ static U8: &[&U8Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     &crate::x86::DEPTHWISE_U8,
     #[cfg(target_arch = "x86_64")]
+    &crate::x86::DEPTHWISE_U8_AVX512,
+    #[cfg(target_arch = "x86_64")]
     &crate::x86::DEPTHWISE_U8_AVX_VNNI,
     #[cfg(target_arch = "x86_64")]
     &crate::x86::DEPTHWISE_U8_AVX512_VNNI,

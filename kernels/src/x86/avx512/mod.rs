@@ -9,5 +9,5 @@ pub(super) mod epilogue;
 mod gemm;
 pub(crate) mod ops;
 
-pub(crate) use depthwise_u8::DEPTHWISE_U8_VNNI;
+pub(crate) use depthwise_u8::{DEPTHWISE_U8, DEPTHWISE_U8_VNNI};
 pub(crate) use gemm::{GEMM_F32, GEMM_U8, GEMM_U8_VNNI};

@@ -85,19 +85,24 @@ pub(super) struct Constants<const Q: usize> {
 }
 
 impl<const Q: usize> Constants<Q> {
-    /// Of quarters from `index` on.
-    #[target_feature(enable = "avx512f,avx512bw")]
-    #[inline]
-    pub(super) fn new(epilogue: &Epilogue, index: usize) -> Self {
+    /// Of quarters from `index` on. Always inlined: the compiler may keep in registers what it sees the making of.
+    ///
+    /// # Safety
+    /// The CPU has AVX-512 F and BW.
+    #[inline(always)]
+    pub(super) unsafe fn new(epilogue: &Epilogue, index: usize) -> Self {
         let all = &epilogue.constants;
-        Self {
-            start: std::array::from_fn(|q| all.start16(index + q * 16)),
-            bias: std::array::from_fn(|q| load_f32(&all.bias_f32, index + q * 16)),
-            multiplier: std::array::from_fn(|q| load_f32(&all.multiplier, index + q * 16)),
-            bias_scale: _mm512_set1_ps(all.bias_scale),
-            high: _mm512_set1_ps(255.0 - f32::from(all.zero_point)),
-            zero_point: _mm512_set1_epi16(i16::from(all.zero_point)),
-            low: _mm512_set1_epi8(all.low as i8),
+        // SAFETY: the caller's promise.
+        unsafe {
+            Self {
+                start: std::array::from_fn(|q| all.start16(index + q * 16)),
+                bias: std::array::from_fn(|q| load_f32(&all.bias_f32, index + q * 16)),
+                multiplier: std::array::from_fn(|q| load_f32(&all.multiplier, index + q * 16)),
+                bias_scale: _mm512_set1_ps(all.bias_scale),
+                high: _mm512_set1_ps(255.0 - f32::from(all.zero_point)),
+                zero_point: _mm512_set1_epi16(i16::from(all.zero_point)),
+                low: _mm512_set1_epi8(all.low as i8),
+            }
         }
     }
 

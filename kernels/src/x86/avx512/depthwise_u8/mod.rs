@@ -1,6 +1,6 @@
-//! int8 depthwise convolution by `vpdpbusd`, AVX-512 with VNNI.
+//! int8 depthwise convolution, AVX-512: by `vpdpbusd` with VNNI, otherwise by `vpmaddwd` on widened bytes.
 //!
-//! An instruction should sum four products of one channel, which NHWC keeps far apart: it sums a column of four rows, which
+//! An instruction should sum four (or two) products of one channel, which NHWC keeps far apart: it sums a column of four rows, which
 //! are interleaved in registers (`tile`). A 3x3 window of stride 1 takes four rows for two output rows, whose weights are shifted
 //! against each other; with stride 2 it takes three. Of a 5x5 window, four rows are columns, and the fifth is taken along
 //! the row. The padding is columns and rows of zero points; the input itself is not copied.
@@ -21,32 +21,42 @@ use crate::conv::{Conv2d, InputRows, KernelInfo, KernelOp, PackedU8, RowKernel, 
 use crate::shared::SharedMut;
 use crate::{AlignedBuf, Element, Isa, Requantize, Team};
 
-/// Rows that an instruction sums.
+/// Rows that an instruction sums; without VNNI, two do.
 const KR: usize = 4;
 
 /// Fewest channels of a block.
 const LANE: usize = 16;
 
 pub(crate) static DEPTHWISE_U8_VNNI: U8Kernel = U8Kernel {
-    info: KernelInfo {
-        name: "u8s8-depthwise-2x64-avx512vnni",
+    info: info("u8s8-depthwise-2x64-avx512vnni", Isa::Avx512Vnni, KR),
+    pack: |conv, weights, requantize| Box::new(Depthwise::<true>::new(conv, weights, &requantize)),
+};
+
+pub(crate) static DEPTHWISE_U8: U8Kernel = U8Kernel {
+    info: info("u8s8-depthwise-2x64-avx512", Isa::Avx512, KR / 2),
+    pack: |conv, weights, requantize| Box::new(Depthwise::<false>::new(conv, weights, &requantize)),
+};
+
+/// The description of a kernel of which an instruction sums `kr` products.
+const fn info(name: &'static str, isa: Isa, kr: usize) -> KernelInfo {
+    KernelInfo {
+        name,
         op: KernelOp::ConvU8,
-        isa: Isa::Avx512Vnni,
+        isa,
         mr: 2,
         nr: VECTOR,
-        kr: KR,
+        kr,
         residual: false,
         serves: "depthwise convolutions of 3x3 and 5x5 with strides 1 and 2, 16 channels or more",
         accepts: |conv| {
             let square = |size: [usize; 2], two: [usize; 2]| size[0] == size[1] && two.contains(&size[0]);
             conv.is_depthwise() && square(conv.kernel, [3, 5]) && square(conv.stride, [1, 2]) && conv.in_c >= LANE
         },
-    },
-    pack: |conv, weights, requantize| Box::new(Depthwise::new(conv, weights, &requantize)),
-};
+    }
+}
 
-/// A depthwise convolution with packed weights.
-struct Depthwise {
+/// A depthwise convolution with packed weights, for a CPU with VNNI or any with AVX-512.
+struct Depthwise<const VNNI: bool> {
     conv: Conv2d,
     shape: Shape,
     blocks: Vec<Block>,
@@ -140,7 +150,7 @@ impl Shape {
     }
 }
 
-impl Depthwise {
+impl<const VNNI: bool> Depthwise<VNNI> {
     fn new(conv: &Conv2d, weights: &[i8], requantize: &Requantize) -> Self {
         let (shape, blocks) = (Shape::new(conv), Block::all(conv.in_c));
         let mut packed = AlignedBuf::new(blocks.len() * shape.block_len() * VECTOR);
@@ -176,7 +186,7 @@ impl Depthwise {
     }
 
     /// The output rows of a task.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     fn task(&self, first: usize, input: InputRows<u8>, words: &mut [u8], out: &mut [u8]) {
         match self.epilogue.way {
             POSITIVE => self.rows::<POSITIVE>(first, input, words, out),
@@ -185,7 +195,7 @@ impl Depthwise {
         }
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     fn rows<const WAY: u8>(&self, first: usize, input: InputRows<u8>, words: &mut [u8], out: &mut [u8]) {
         match (self.shape.kernel, self.shape.stride) {
             (3, 1) => self.strips::<3, 1, 4, 2, 3, 2, WAY>(first, input, words, out),
@@ -197,7 +207,7 @@ impl Depthwise {
 
     /// Output rows from `first` on, in groups of as many as blocks of 16 channels take at once: so all blocks read a row while it
     /// is near.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     fn strips<
         const K: usize,
         const S: usize,
@@ -228,7 +238,7 @@ impl Depthwise {
 
     /// The strips of all blocks of `L` lanes from the `row`-th output row of `out` on, whose first is output row `first`. Where
     /// fewer rows are left, the last ones are computed again, or one twice.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     #[inline]
     fn blocks<
         const K: usize,
@@ -283,7 +293,9 @@ impl Depthwise {
                 constants: index * VECTOR,
             };
             // SAFETY: rows have that many pixels, as does the padding, and blocks lie inside a pixel; of words there are enough.
-            unsafe { tile::strip::<K, S, R, OR, N, Q, L, WAY>(&tile, &strip, words.as_mut_ptr().cast::<__m512i>()) }
+            unsafe {
+                tile::strip::<K, S, R, OR, N, Q, L, WAY, VNNI>(&tile, &strip, words.as_mut_ptr().cast::<__m512i>())
+            }
         }
     }
 }
@@ -297,7 +309,7 @@ fn spread<T: Element>(blocks: &[Block], values: &[T]) -> AlignedBuf<T> {
     spread
 }
 
-impl PackedU8 for Depthwise {
+impl<const VNNI: bool> PackedU8 for Depthwise<VNNI> {
     fn scratch_bytes(&self) -> usize {
         self.tasks() * self.words_len() + LINE
     }
@@ -321,7 +333,7 @@ impl PackedU8 for Depthwise {
     }
 }
 
-impl RowKernel<u8> for Depthwise {
+impl<const VNNI: bool> RowKernel<u8> for Depthwise<VNNI> {
     fn scratch_len(&self) -> usize {
         self.words_len() + LINE
     }

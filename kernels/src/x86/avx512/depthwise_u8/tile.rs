@@ -42,12 +42,12 @@ pub(super) struct Tile<'a> {
 }
 
 /// `K`: kernel rows and columns, 3 or 5. `S`: stride. `R`: input rows that the strip reads, 3 to 5. `OR`: its output rows. `N`:
-/// output columns that a column of pixels meets at most. `Q`: quarters of a pass.
+/// output columns that a column of pixels meets at most. `Q`: quarters of a pass. `VNNI`: which instructions multiply.
 ///
 /// # Safety
-/// Input and output rows hold `in_w` and `out_w` pixels of `channels` channels, the padding one; `64 / L` channels from `channel`
+/// The CPU has AVX-512 F, BW, VL and DQ, and VNNI where `VNNI`. Input and output rows hold `in_w` and `out_w` pixels of `channels` channels, the padding one; `64 / L` channels from `channel`
 /// on are in a pixel. `words` holds, where `Q` is 2, `OR * out_w` vectors.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub(super) unsafe fn strip<
     const K: usize,
     const S: usize,
@@ -57,6 +57,7 @@ pub(super) unsafe fn strip<
     const Q: usize,
     const L: usize,
     const WAY: u8,
+    const VNNI: bool,
 >(
     tile: &Tile,
     strip: &Strip<R, OR, L>,
@@ -64,103 +65,179 @@ pub(super) unsafe fn strip<
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        pass::<K, S, R, OR, N, Q, L, WAY, 0>(tile, strip, words);
-        if Q == 2 {
-            pass::<K, S, R, OR, N, Q, L, WAY, 2>(tile, strip, words);
+        if VNNI {
+            vnni::pass::<K, S, R, OR, N, Q, L, WAY, 0>(tile, strip, words);
+            if Q == 2 {
+                vnni::pass::<K, S, R, OR, N, Q, L, WAY, 2>(tile, strip, words);
+            }
+        } else {
+            widening::pass::<K, S, R, OR, N, Q, L, WAY, 0>(tile, strip, words);
+            if Q == 2 {
+                widening::pass::<K, S, R, OR, N, Q, L, WAY, 2>(tile, strip, words);
+            }
         }
     }
 }
 
-/// Quarters `FIRST` to `FIRST + Q` of a strip. Never inlined: what the compiler keeps in registers should not depend on what is around it.
-///
-/// # Safety
-/// As of [`strip`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-#[inline(never)]
-unsafe fn pass<
-    const K: usize,
-    const S: usize,
-    const R: usize,
-    const OR: usize,
-    const N: usize,
-    const Q: usize,
-    const L: usize,
-    const WAY: u8,
-    const FIRST: usize,
->(
-    tile: &Tile,
-    strip: &Strip<R, OR, L>,
-    words: *mut __m512i,
-) {
-    let constants = Constants::<Q>::new(tile.epilogue, tile.constants + FIRST * 16);
-    let fifth = if R == 5 { 2 } else { 0 };
-    let weights = &tile.weights[FIRST / 2 * (K * OR + fifth) * Q * VECTOR..][..(K * OR + fifth) * Q * VECTOR];
-    // SAFETY: the slice has `K * OR + fifth` times `Q` vectors.
-    let weight = |index: usize| unsafe { _mm512_loadu_si512(weights.as_ptr().add(index * VECTOR).cast()) };
-    let w: [[[__m512i; Q]; OR]; K] =
-        std::array::from_fn(|kx| std::array::from_fn(|o| std::array::from_fn(|q| weight((kx * OR + o) * Q + q))));
-    let w_fifth: [[__m512i; Q]; 2] = std::array::from_fn(|i| {
-        std::array::from_fn(|q| if R == 5 { weight((K * OR + i) * Q + q) } else { w[0][0][q] })
-    });
-    // Sums of the output columns that the last column met, the oldest first; those before the first output are of no use.
-    let mut sums = [[constants.start; OR]; N];
-    let (mut last, mut pairs) = (_mm512_setzero_si512(), [_mm512_setzero_si512(); 2]);
-    for step in 0..tile.out_w + N - 1 {
-        for j in 0..S {
-            let x = (step * S + j).wrapping_sub(S - 1 + tile.padding);
-            let inside = x < tile.in_w;
-            let (table, at) = (&strip.rows[usize::from(inside)], if inside { x * tile.channels } else { 0 });
-            // SAFETY: rows have `in_w` pixels, and the padding has one; the block lies inside a pixel.
-            let rows: [__m512i; R] = std::array::from_fn(|r| unsafe { load(&table[r], at + tile.channel) });
-            let column = interleave::<R, Q, FIRST>(rows);
-            for d in 0..N {
-                if d * S <= K - S + j {
-                    for o in 0..OR {
-                        for q in 0..Q {
-                            sums[d][o][q] = _mm512_dpbusd_epi32(sums[d][o][q], column[q], w[K - S + j - d * S][o][q]);
+/// Defines `pass` with these instructions. How weights and interleaved inputs are multiplied (`factors`, `inputs`, `dot`) is up to the module
+/// that it is used in.
+macro_rules! pass {
+    ($features:literal) => {
+        /// Quarters `FIRST` to `FIRST + Q` of a strip. Never inlined: what the compiler keeps in registers should not depend on what is around it.
+        ///
+        /// # Safety
+        /// The CPU has these instructions; otherwise as of [`strip`].
+        #[target_feature(enable = $features)]
+        #[inline(never)]
+        pub(super) unsafe fn pass<
+            const K: usize,
+            const S: usize,
+            const R: usize,
+            const OR: usize,
+            const N: usize,
+            const Q: usize,
+            const L: usize,
+            const WAY: u8,
+            const FIRST: usize,
+        >(
+            tile: &Tile,
+            strip: &Strip<R, OR, L>,
+            words: *mut __m512i,
+        ) {
+            // SAFETY: the instruction set is the caller's promise.
+            let constants = unsafe { Constants::<Q>::new(tile.epilogue, tile.constants + FIRST * 16) };
+            let fifth = if R == 5 { 2 } else { 0 };
+            let weights = &tile.weights[FIRST / 2 * (K * OR + fifth) * Q * VECTOR..][..(K * OR + fifth) * Q * VECTOR];
+            let weight = |index: usize| {
+                // SAFETY: the slice has `K * OR + fifth` times `Q` vectors; the load needs no alignment.
+                factors(unsafe { _mm512_loadu_si512(weights.as_ptr().add(index * VECTOR).cast()) })
+            };
+            let w: [[[Factors; Q]; OR]; K] = std::array::from_fn(|kx| {
+                std::array::from_fn(|o| std::array::from_fn(|q| weight((kx * OR + o) * Q + q)))
+            });
+            let w_fifth: [[Factors; Q]; 2] = std::array::from_fn(|i| {
+                std::array::from_fn(|q| if R == 5 { weight((K * OR + i) * Q + q) } else { w[0][0][q] })
+            });
+            // Sums of the output columns that the last column met, the oldest first; those before the first output are of no use.
+            let mut sums = [[constants.start; OR]; N];
+            let (mut last, mut pairs) = (_mm512_setzero_si512(), [_mm512_setzero_si512(); 2]);
+            for step in 0..tile.out_w + N - 1 {
+                for j in 0..S {
+                    let x = (step * S + j).wrapping_sub(S - 1 + tile.padding);
+                    let inside = x < tile.in_w;
+                    let (table, at) = (&strip.rows[usize::from(inside)], if inside { x * tile.channels } else { 0 });
+                    // SAFETY: rows have `in_w` pixels, and the padding has one; the block lies inside a pixel.
+                    let rows: [__m512i; R] = std::array::from_fn(|r| unsafe { load(&table[r], at + tile.channel) });
+                    let column = interleave::<R, Q, FIRST>(rows).map(|x| inputs(x));
+                    for d in 0..N {
+                        if d * S <= K - S + j {
+                            for o in 0..OR {
+                                for q in 0..Q {
+                                    sums[d][o][q] = dot(sums[d][o][q], column[q], w[K - S + j - d * S][o][q]);
+                                }
+                            }
+                        }
+                    }
+                    if R == 5 {
+                        // Pixels `x - 3 ..= x` of the fifth row.
+                        let pair = interleave_pair::<FIRST>(last, rows[R - 1]);
+                        let four = [_mm512_unpacklo_epi16(pairs[1], pair), _mm512_unpackhi_epi16(pairs[1], pair)]
+                            .map(|x| inputs(x));
+                        (last, pairs) = (rows[R - 1], [pair, pairs[0]]);
+                        if j == S - 1 {
+                            // The last four of the first window, and the first of the second.
+                            for q in 0..Q {
+                                sums[0][0][q] = dot(sums[0][0][q], four[q % 2], w_fifth[0][q]);
+                                sums[1][0][q] = dot(sums[1][0][q], four[q % 2], w_fifth[1][q]);
+                            }
                         }
                     }
                 }
-            }
-            if R == 5 {
-                // Pixels `x - 3 ..= x` of the fifth row.
-                let pair = interleave_pair::<FIRST>(last, rows[R - 1]);
-                let four = [_mm512_unpacklo_epi16(pairs[1], pair), _mm512_unpackhi_epi16(pairs[1], pair)];
-                (last, pairs) = (rows[R - 1], [pair, pairs[0]]);
-                if j == S - 1 {
-                    // The last four of the first window, and the first of the second.
-                    for q in 0..Q {
-                        sums[0][0][q] = _mm512_dpbusd_epi32(sums[0][0][q], four[q % 2], w_fifth[0][q]);
-                        sums[1][0][q] = _mm512_dpbusd_epi32(sums[1][0][q], four[q % 2], w_fifth[1][q]);
+                if let Some(pixel) = step.checked_sub(N - 1) {
+                    // Backwards: of two rows that are the same, the first counts.
+                    for o in (0..OR).rev() {
+                        let half = constants.words::<WAY>(0, [sums[0][o][0], sums[0][o][1]]);
+                        // SAFETY: there are `OR * out_w` vectors.
+                        let word = unsafe { words.add(pixel * OR + o) };
+                        let bytes = match (Q, FIRST) {
+                            (4, _) => constants.bytes::<WAY>([
+                                half,
+                                constants.words::<WAY>(Q - 2, [sums[0][o][Q - 2], sums[0][o][Q - 1]]),
+                            ]),
+                            // SAFETY: as above; the pass before has written it.
+                            (_, 2) => constants.bytes::<WAY>([unsafe { _mm512_loadu_si512(word) }, half]),
+                            _ => {
+                                // SAFETY: as above.
+                                unsafe { _mm512_storeu_si512(word, half) };
+                                continue;
+                            }
+                        };
+                        // SAFETY: rows have `out_w` pixels.
+                        unsafe { store(&strip.out[o], pixel * tile.channels + tile.channel, bytes) };
                     }
                 }
+                for d in 1..N {
+                    sums[d - 1] = sums[d];
+                }
+                sums[N - 1] = [constants.start; OR];
             }
         }
-        if let Some(pixel) = step.checked_sub(N - 1) {
-            // Backwards: of two rows that are the same, the first counts.
-            for o in (0..OR).rev() {
-                let half = constants.words::<WAY>(0, [sums[0][o][0], sums[0][o][1]]);
-                // SAFETY: there are `OR * out_w` vectors.
-                let word = unsafe { words.add(pixel * OR + o) };
-                let bytes = match (Q, FIRST) {
-                    (4, _) => constants
-                        .bytes::<WAY>([half, constants.words::<WAY>(Q - 2, [sums[0][o][Q - 2], sums[0][o][Q - 1]])]),
-                    // SAFETY: as above; the pass before has written it.
-                    (_, 2) => constants.bytes::<WAY>([unsafe { _mm512_loadu_si512(word) }, half]),
-                    _ => {
-                        // SAFETY: as above.
-                        unsafe { _mm512_storeu_si512(word, half) };
-                        continue;
-                    }
-                };
-                // SAFETY: rows have `out_w` pixels.
-                unsafe { store(&strip.out[o], pixel * tile.channels + tile.channel, bytes) };
-            }
-        }
-        for d in 1..N {
-            sums[d - 1] = sums[d];
-        }
-        sums[N - 1] = [constants.start; OR];
+    };
+}
+
+/// Four products at once.
+mod vnni {
+    use super::*;
+
+    pass!("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni");
+
+    type Factors = __m512i;
+
+    #[inline(always)]
+    fn factors(w: __m512i) -> Factors {
+        w
+    }
+
+    #[inline(always)]
+    fn inputs(x: __m512i) -> __m512i {
+        x
+    }
+
+    /// Adds the products of each four rows' bytes.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    #[inline]
+    fn dot(sum: __m512i, x: __m512i, w: Factors) -> __m512i {
+        _mm512_dpbusd_epi32(sum, x, w)
+    }
+}
+
+/// Two products at once, of bytes widened to words: those of the rows 0 and 2, then of 1 and 3. The even and the odd bytes of 32 bits are
+/// words as they are, so that nothing is unpacked.
+mod widening {
+    use super::*;
+
+    pass!("avx512f,avx512bw,avx512vl,avx512dq");
+
+    type Factors = [__m512i; 2];
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn factors(w: __m512i) -> Factors {
+        [_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(w)), _mm512_srai_epi16::<8>(w)]
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn inputs(x: __m512i) -> [__m512i; 2] {
+        [_mm512_and_si512(x, _mm512_set1_epi16(0xff)), _mm512_srli_epi16::<8>(x)]
+    }
+
+    /// Adds the products of each four rows' words.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn dot(sum: __m512i, x: [__m512i; 2], w: Factors) -> __m512i {
+        let two = _mm512_add_epi32(sum, _mm512_madd_epi16(x[0], w[0]));
+        _mm512_add_epi32(two, _mm512_madd_epi16(x[1], w[1]))
     }
 }
 
