@@ -104,3 +104,24 @@ impl Blend {
         vectors!(self.isa, channels, copy_floats(steps, range, source, target))
     }
 }
+
+/// Calls `blend` with the pixels of each register of `N` steps of which `mask` says that some are to be copied; of `C` channels. Returns
+/// the pixels of all whole registers.
+#[inline(always)]
+pub(crate) fn by_registers<const N: usize, const C: usize, T, M>(
+    steps: &[u8],
+    source: &[T],
+    target: &mut [T],
+    mask: impl Fn(&[u8; N]) -> Option<M>,
+    blend: impl Fn(M, &[T], &mut [T]),
+) -> usize {
+    let (steps, _) = steps.as_chunks::<N>();
+    let wide = steps.len() * N;
+    let pixels = source[..wide * C].chunks_exact(N * C).zip(target[..wide * C].chunks_exact_mut(N * C));
+    for (steps, (source, target)) in steps.iter().zip(pixels) {
+        if let Some(mask) = mask(steps) {
+            blend(mask, source, target);
+        }
+    }
+    wide
+}

@@ -3,6 +3,8 @@
 use std::arch::aarch64::*;
 use std::ops::RangeInclusive;
 
+use crate::blend::by_registers;
+
 /// Steps of a register.
 const STEPS: usize = 16;
 
@@ -15,27 +17,21 @@ pub(crate) fn copy_bytes<const C: usize>(
     source: &[u8],
     target: &mut [u8],
 ) -> usize {
-    let wide = steps.len() / STEPS * STEPS;
-    let pixels = source[..wide * C].chunks_exact(STEPS * C).zip(target[..wide * C].chunks_exact_mut(STEPS * C));
-    for (steps, (source, target)) in steps.chunks_exact(STEPS).zip(pixels) {
-        let mask = within(steps, range);
-        if vmaxvq_u8(mask) == 0 {
-            continue;
-        }
+    const { assert!(C == 1 || C == 3) };
+    let mask = |steps: &_| within(steps, range);
+    by_registers::<STEPS, C, _, _>(steps, source, target, mask, |mask, source, target| {
         let (source, target) = (source.as_ptr(), target.as_mut_ptr());
+        let blend = |new, old| vbslq_u8(mask, new, old);
         // SAFETY: both have `C` times 16 bytes.
         unsafe {
             if C == 1 {
-                vst1q_u8(target, vbslq_u8(mask, vld1q_u8(source), vld1q_u8(target)));
+                vst1q_u8(target, blend(vld1q_u8(source), vld1q_u8(target)));
             } else {
-                const { assert!(C == 1 || C == 3) };
                 let (new, old) = (vld3q_u8(source), vld3q_u8(target));
-                let blend = |new, old| vbslq_u8(mask, new, old);
                 vst3q_u8(target, uint8x16x3_t(blend(new.0, old.0), blend(new.1, old.1), blend(new.2, old.2)));
             }
         }
-    }
-    wide
+    })
 }
 
 /// [`copy_bytes`] of floats.
@@ -46,41 +42,34 @@ pub(crate) fn copy_floats<const C: usize>(
     source: &[f32],
     target: &mut [f32],
 ) -> usize {
-    let wide = steps.len() / STEPS * STEPS;
-    let pixels = source[..wide * C].chunks_exact(STEPS * C).zip(target[..wide * C].chunks_exact_mut(STEPS * C));
-    for (steps, (source, target)) in steps.chunks_exact(STEPS).zip(pixels) {
-        let mask = within(steps, range);
-        if vmaxvq_u8(mask) == 0 {
-            continue;
-        }
-        for (mask, (source, target)) in
-            widened(mask).into_iter().zip(source.chunks_exact(4 * C).zip(target.chunks_exact_mut(4 * C)))
-        {
+    const { assert!(C == 1 || C == 3) };
+    let mask = |steps: &_| within(steps, range);
+    by_registers::<STEPS, C, _, _>(steps, source, target, mask, |mask, source, target| {
+        let pixels = source.chunks_exact(4 * C).zip(target.chunks_exact_mut(4 * C));
+        for (mask, (source, target)) in widened(mask).into_iter().zip(pixels) {
             let (source, target) = (source.as_ptr(), target.as_mut_ptr());
+            let blend = |new, old| vbslq_f32(mask, new, old);
             // SAFETY: both have `C` times 4 floats.
             unsafe {
                 if C == 1 {
-                    vst1q_f32(target, vbslq_f32(mask, vld1q_f32(source), vld1q_f32(target)));
+                    vst1q_f32(target, blend(vld1q_f32(source), vld1q_f32(target)));
                 } else {
-                    const { assert!(C == 1 || C == 3) };
                     let (new, old) = (vld3q_f32(source), vld3q_f32(target));
-                    let blend = |new, old| vbslq_f32(mask, new, old);
                     vst3q_f32(target, float32x4x3_t(blend(new.0, old.0), blend(new.1, old.1), blend(new.2, old.2)));
                 }
             }
         }
-    }
-    wide
+    })
 }
 
-/// All bits of the steps in `range`.
+/// All bits of the steps in `range`, if there are any.
 #[target_feature(enable = "neon")]
 #[inline]
-fn within(steps: &[u8], range: &RangeInclusive<u8>) -> uint8x16_t {
-    let steps = &steps[..STEPS];
-    // SAFETY: the slice has 16 bytes.
+fn within(steps: &[u8; STEPS], range: &RangeInclusive<u8>) -> Option<uint8x16_t> {
+    // SAFETY: the array has 16 bytes.
     let steps = unsafe { vld1q_u8(steps.as_ptr()) };
-    vandq_u8(vcgeq_u8(steps, vdupq_n_u8(*range.start())), vcleq_u8(steps, vdupq_n_u8(*range.end())))
+    let mask = vandq_u8(vcgeq_u8(steps, vdupq_n_u8(*range.start())), vcleq_u8(steps, vdupq_n_u8(*range.end())));
+    (vmaxvq_u8(mask) != 0).then_some(mask)
 }
 
 /// A mask of bytes as four of words.

@@ -3,6 +3,8 @@
 use std::arch::x86_64::*;
 use std::ops::RangeInclusive;
 
+use crate::blend::by_registers;
+
 /// Steps of a register.
 const STEPS: usize = 32;
 
@@ -29,20 +31,14 @@ pub(crate) fn copy_bytes<const C: usize>(
     source: &[u8],
     target: &mut [u8],
 ) -> usize {
-    let wide = steps.len() / STEPS * STEPS;
-    let pixels = source[..wide * C].chunks_exact(STEPS * C).zip(target[..wide * C].chunks_exact_mut(STEPS * C));
-    for (steps, (source, target)) in steps.chunks_exact(STEPS).zip(pixels) {
-        let mask = within(steps, range);
-        if _mm256_testz_si256(mask, mask) != 0 {
-            continue;
-        }
+    let mask = |steps: &_| within(steps, range);
+    by_registers::<STEPS, C, _, _>(steps, source, target, mask, |mask, source, target| {
         let registers = source.chunks_exact(STEPS).zip(target.chunks_exact_mut(STEPS));
         for (mask, (source, target)) in spread_bytes::<C>(mask).into_iter().zip(registers) {
             // SAFETY: the slices have 32 bytes.
             unsafe { blend(source.as_ptr().cast(), mask, target.as_mut_ptr().cast()) };
         }
-    }
-    wide
+    })
 }
 
 /// [`copy_bytes`] of floats.
@@ -53,13 +49,8 @@ pub(crate) fn copy_floats<const C: usize>(
     source: &[f32],
     target: &mut [f32],
 ) -> usize {
-    let wide = steps.len() / STEPS * STEPS;
-    let pixels = source[..wide * C].chunks_exact(STEPS * C).zip(target[..wide * C].chunks_exact_mut(STEPS * C));
-    for (steps, (source, target)) in steps.chunks_exact(STEPS).zip(pixels) {
-        let mask = within(steps, range);
-        if _mm256_testz_si256(mask, mask) != 0 {
-            continue;
-        }
+    let mask = |steps: &_| within(steps, range);
+    by_registers::<STEPS, C, _, _>(steps, source, target, mask, |mask, source, target| {
         let mut bytes = [0_u8; STEPS];
         // SAFETY: the array has 32 bytes; the store needs no alignment.
         unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), mask) };
@@ -73,8 +64,7 @@ pub(crate) fn copy_floats<const C: usize>(
                 unsafe { blend(source.as_ptr().cast(), mask, target.as_mut_ptr().cast()) };
             }
         }
-    }
-    wide
+    })
 }
 
 /// 32 bytes, those of `source` where the mask's are set. As bytes also for floats: of a blend of floats the compiler makes a masked
@@ -92,16 +82,16 @@ unsafe fn blend(source: *const __m256i, mask: __m256i, target: *mut __m256i) {
     }
 }
 
-/// All bits of the steps in `range`.
+/// All bits of the steps in `range`, if there are any.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn within(steps: &[u8], range: &RangeInclusive<u8>) -> __m256i {
+fn within(steps: &[u8; STEPS], range: &RangeInclusive<u8>) -> Option<__m256i> {
     let (low, high) = (_mm256_set1_epi8(*range.start() as i8), _mm256_set1_epi8(*range.end() as i8));
-    let steps = &steps[..STEPS];
-    // SAFETY: the slice has 32 bytes; the load needs no alignment.
+    // SAFETY: the array has 32 bytes; the load needs no alignment.
     let steps = unsafe { _mm256_loadu_si256(steps.as_ptr().cast()) };
     let held = _mm256_min_epu8(_mm256_max_epu8(steps, low), high);
-    _mm256_cmpeq_epi8(held, steps)
+    let mask = _mm256_cmpeq_epi8(held, steps);
+    (_mm256_testz_si256(mask, mask) == 0).then_some(mask)
 }
 
 /// The mask of 32 pixels as one of their `C` registers of bytes.
