@@ -22,7 +22,7 @@ pub(crate) static DEPTHWISE_U8_DOT: U8Kernel = U8Kernel {
         serves: "depthwise convolutions of 3x3 and 5x5 with strides 1 and 2, 8 channels or more",
         accepts: DepthwiseDot::<NeonDot>::accepts,
     },
-    pack: |conv, weights, requantize| Box::new(DepthwiseDot::<NeonDot>::new(conv, weights, &requantize)),
+    pack: DepthwiseDot::<NeonDot>::pack,
 };
 
 struct NeonDot;

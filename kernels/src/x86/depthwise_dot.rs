@@ -22,7 +22,7 @@ pub(crate) static DEPTHWISE_U8_AVX_VNNI: U8Kernel = U8Kernel {
         serves: "depthwise convolutions of 3x3 and 5x5 with strides 1 and 2, 8 channels or more",
         accepts: DepthwiseDot::<AvxVnni>::accepts,
     },
-    pack: |conv, weights, requantize| Box::new(DepthwiseDot::<AvxVnni>::new(conv, weights, &requantize)),
+    pack: DepthwiseDot::<AvxVnni>::pack,
 };
 
 struct AvxVnni;

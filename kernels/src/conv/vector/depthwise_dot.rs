@@ -8,12 +8,9 @@
 //! Channels are taken in units of 8. Where 8 does not divide them the last unit is the last channels, some of which are then
 //! computed twice, as are the last pixels of a row where tiles do not divide it.
 
-use std::ops::Range;
-
-use super::{EpilogueU8, LINE, aligned, task_rows};
-use crate::conv::{Conv2d, InputRows, PackedU8, RowKernel};
-use crate::shared::SharedMut;
-use crate::{AlignedBuf, Element, Requantize, Team};
+use super::{ByRows, EpilogueU8, LINE, WholeRows, is_small_depthwise, task_rows};
+use crate::conv::{Conv2d, InputRows, PackedU8};
+use crate::{AlignedBuf, Element, Requantize};
 
 /// Products that an instruction sums.
 pub(crate) const KR: usize = 4;
@@ -261,11 +258,15 @@ impl Shape {
 impl<K: DepthwiseDotKernel> DepthwiseDot<K> {
     /// What is served.
     pub(crate) fn accepts(conv: &Conv2d) -> bool {
-        let square = |size: [usize; 2], two: [usize; 2]| size[0] == size[1] && two.contains(&size[0]);
-        conv.is_depthwise() && square(conv.kernel, [3, 5]) && square(conv.stride, [1, 2]) && conv.in_c >= UNIT
+        is_small_depthwise(conv, UNIT)
     }
 
-    pub(crate) fn new(conv: &Conv2d, weights: &[i8], requantize: &Requantize) -> Self {
+    /// Packs weights.
+    pub(crate) fn pack(conv: &Conv2d, weights: &[i8], requantize: Requantize) -> Box<dyn PackedU8> {
+        Box::new(ByRows(Self::new(conv, weights, &requantize)))
+    }
+
+    fn new(conv: &Conv2d, weights: &[i8], requantize: &Requantize) -> Self {
         let shape = Shape { kernel: conv.kernel[0], stride: conv.stride[0] };
         let blocks = Block::all(conv.in_c, K::UNITS);
         let units: Vec<_> =
@@ -303,33 +304,8 @@ impl<K: DepthwiseDotKernel> DepthwiseDot<K> {
         (self.conv.in_w + 2 * self.conv.padding[1]) * self.cell
     }
 
-    /// Bytes of interleaved rows that a task needs.
-    fn cells_len(&self) -> usize {
-        (self.shape.groups() * self.group_len()).next_multiple_of(LINE)
-    }
-
-    fn tasks(&self) -> usize {
-        self.conv.out_h().div_ceil(self.task_rows)
-    }
-
-    /// The output rows from `first` on, all that `out` has.
-    ///
     /// # Safety
-    /// The CPU has the instruction set.
-    unsafe fn rows(&self, first: usize, input: InputRows<u8>, cells: &mut [u8], out: &mut [u8]) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            match (self.shape.kernel, self.shape.stride) {
-                (3, 1) => self.strips::<3, 1, 2>(first, input, cells, out),
-                (3, _) => self.strips::<3, 2, 1>(first, input, cells, out),
-                (_, 1) => self.strips::<5, 1, 2>(first, input, cells, out),
-                _ => self.strips::<5, 2, 1>(first, input, cells, out),
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`Self::rows`]; the parameters are those of the shape.
+    /// As [`WholeRows::rows`]; the parameters are those of the shape.
     ///
     /// # Panics
     /// If `out` is not of whole rows.
@@ -428,44 +404,33 @@ fn spread<T: Element>(units: &[usize], values: &[T]) -> AlignedBuf<T> {
     spread
 }
 
-impl<K: DepthwiseDotKernel> PackedU8 for DepthwiseDot<K> {
-    fn scratch_bytes(&self) -> usize {
-        self.tasks() * self.cells_len() + LINE
+impl<K: DepthwiseDotKernel> WholeRows for DepthwiseDot<K> {
+    fn conv(&self) -> &Conv2d {
+        &self.conv
+    }
+
+    fn task_rows(&self) -> usize {
+        self.task_rows
+    }
+
+    fn task_scratch(&self) -> usize {
+        (self.shape.groups() * self.group_len()).next_multiple_of(LINE)
     }
 
     fn weight_bytes(&self) -> usize {
         self.weights.len() + self.epilogue.bytes()
     }
 
-    fn run(&self, input: &[u8], _: Option<&[u8]>, output: &mut [u8], scratch: &mut [u8], team: &Team) {
-        let (cells, len) = (SharedMut::new(aligned(scratch)), self.cells_len());
-        let input = InputRows { first: 0, values: input };
-        team.run_chunks(output, self.task_rows * self.conv.out_w() * self.conv.out_c, |task, out| {
-            // SAFETY: each task has cells of its own, by its number; `ConvU8::new` checked that the CPU has the instruction set.
-            unsafe { self.rows(task * self.task_rows, input, cells.part(task * len, len), out) }
-        });
-    }
-
-    fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
-        Some(self)
-    }
-}
-
-impl<K: DepthwiseDotKernel> RowKernel<u8> for DepthwiseDot<K> {
-    fn scratch_len(&self) -> usize {
-        self.cells_len() + LINE
-    }
-
-    fn make(
-        &self,
-        rows: Range<usize>,
-        input: InputRows<'_, u8>,
-        _: Option<&[u8]>,
-        output: &mut [u8],
-        scratch: &mut [u8],
-    ) {
-        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set.
-        unsafe { self.rows(rows.start, input, aligned(scratch), output) }
+    unsafe fn rows(&self, first: usize, input: InputRows<u8>, cells: &mut [u8], out: &mut [u8]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (self.shape.kernel, self.shape.stride) {
+                (3, 1) => self.strips::<3, 1, 2>(first, input, cells, out),
+                (3, _) => self.strips::<3, 2, 1>(first, input, cells, out),
+                (_, 1) => self.strips::<5, 1, 2>(first, input, cells, out),
+                _ => self.strips::<5, 2, 1>(first, input, cells, out),
+            }
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod panels;
 mod residual_u8;
 mod stack;
 mod tiling;
+mod whole_rows;
 mod winograd_f32;
 
 pub(crate) use self::depthwise_dot::{
@@ -42,6 +43,7 @@ pub(crate) use self::stack::{COLOURS, StackedRow, columns, order, spares_steps};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use self::tiling::tasks;
 pub(crate) use self::tiling::{Band, Bands, Part, Tile, TileShape, Tiles, even_tiles, task_rows};
+pub(crate) use self::whole_rows::{ByRows, WholeRows, is_small_depthwise};
 pub(crate) use self::winograd_f32::{
     Chunk, Product, WinogradF32, WinogradF32Kernel, is_winograd, product_by_tiles, winograd_kernel,
 };

@@ -11,15 +11,12 @@
 mod epilogue;
 mod tile;
 
-use std::arch::x86_64::__m512i;
-use std::ops::Range;
-
 use self::epilogue::{Epilogue, GENERAL, POSITIVE, SCALED};
 use self::tile::{Strip, Tile, VECTOR};
-use crate::conv::vector::{LINE, aligned, task_rows};
-use crate::conv::{Conv2d, InputRows, KernelInfo, KernelOp, PackedU8, RowKernel, U8Kernel};
-use crate::shared::SharedMut;
-use crate::{AlignedBuf, Element, Isa, Requantize, Team};
+use crate::conv::vector::{ByRows, WholeRows, is_small_depthwise, task_rows};
+use crate::conv::{Conv2d, InputRows, KernelInfo, KernelOp, U8Kernel};
+use crate::{AlignedBuf, Element, Isa, Requantize};
+use std::arch::x86_64::__m512i;
 
 /// Rows that an instruction sums; without VNNI, two do.
 const KR: usize = 4;
@@ -29,12 +26,12 @@ const LANE: usize = 16;
 
 pub(crate) static DEPTHWISE_U8_VNNI: U8Kernel = U8Kernel {
     info: info("u8s8-depthwise-2x64-avx512vnni", Isa::Avx512Vnni, KR),
-    pack: |conv, weights, requantize| Box::new(Depthwise::<true>::new(conv, weights, &requantize)),
+    pack: |conv, weights, requantize| Box::new(ByRows(Depthwise::<true>::new(conv, weights, &requantize))),
 };
 
 pub(crate) static DEPTHWISE_U8: U8Kernel = U8Kernel {
     info: info("u8s8-depthwise-2x64-avx512", Isa::Avx512, KR / 2),
-    pack: |conv, weights, requantize| Box::new(Depthwise::<false>::new(conv, weights, &requantize)),
+    pack: |conv, weights, requantize| Box::new(ByRows(Depthwise::<false>::new(conv, weights, &requantize))),
 };
 
 /// The description of a kernel of which an instruction sums `kr` products.
@@ -48,10 +45,7 @@ const fn info(name: &'static str, isa: Isa, kr: usize) -> KernelInfo {
         kr,
         residual: false,
         serves: "depthwise convolutions of 3x3 and 5x5 with strides 1 and 2, 16 channels or more",
-        accepts: |conv| {
-            let square = |size: [usize; 2], two: [usize; 2]| size[0] == size[1] && two.contains(&size[0]);
-            conv.is_depthwise() && square(conv.kernel, [3, 5]) && square(conv.stride, [1, 2]) && conv.in_c >= LANE
-        },
+        accepts: |conv| is_small_depthwise(conv, LANE),
     }
 }
 
@@ -176,27 +170,8 @@ impl<const VNNI: bool> Depthwise<VNNI> {
         }
     }
 
-    fn tasks(&self) -> usize {
-        self.conv.out_h().div_ceil(self.task_rows)
-    }
-
-    /// Bytes that a task's strips keep between their two passes.
-    fn words_len(&self) -> usize {
-        self.conv.out_w() * self.shape.out_rows * VECTOR
-    }
-
-    /// The output rows of a task.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-    fn task(&self, first: usize, input: InputRows<u8>, words: &mut [u8], out: &mut [u8]) {
-        match self.epilogue.way {
-            POSITIVE => self.rows::<POSITIVE>(first, input, words, out),
-            SCALED => self.rows::<SCALED>(first, input, words, out),
-            _ => self.rows::<GENERAL>(first, input, words, out),
-        }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-    fn rows<const WAY: u8>(&self, first: usize, input: InputRows<u8>, words: &mut [u8], out: &mut [u8]) {
+    fn rows_by<const WAY: u8>(&self, first: usize, input: InputRows<u8>, words: &mut [u8], out: &mut [u8]) {
         match (self.shape.kernel, self.shape.stride) {
             (3, 1) => self.strips::<3, 1, 4, 2, 3, 2, WAY>(first, input, words, out),
             (3, _) => self.strips::<3, 2, 3, 1, 2, 4, WAY>(first, input, words, out),
@@ -279,7 +254,7 @@ impl<const VNNI: bool> Depthwise<VNNI> {
                 strip.out[o][lane] = out[(row + o).min(rows - 1) * out_len..][..out_len].as_mut_ptr();
             }
         }
-        let words = &mut words[..self.words_len()];
+        let words = &mut words[..self.task_scratch()];
         for (index, block) in blocks() {
             let block_len = self.shape.block_len() * VECTOR;
             let tile = Tile {
@@ -309,44 +284,30 @@ fn spread<T: Element>(blocks: &[Block], values: &[T]) -> AlignedBuf<T> {
     spread
 }
 
-impl<const VNNI: bool> PackedU8 for Depthwise<VNNI> {
-    fn scratch_bytes(&self) -> usize {
-        self.tasks() * self.words_len() + LINE
+impl<const VNNI: bool> WholeRows for Depthwise<VNNI> {
+    fn conv(&self) -> &Conv2d {
+        &self.conv
+    }
+
+    fn task_rows(&self) -> usize {
+        self.task_rows
+    }
+
+    /// What strips keep between their two passes.
+    fn task_scratch(&self) -> usize {
+        self.conv.out_w() * self.shape.out_rows * VECTOR
     }
 
     fn weight_bytes(&self) -> usize {
         self.weights.len() + self.epilogue.constants.bytes()
     }
 
-    fn run(&self, input: &[u8], _: Option<&[u8]>, output: &mut [u8], scratch: &mut [u8], team: &Team) {
-        let (words, words_len) = (SharedMut::new(aligned(scratch)), self.words_len());
-        let input = InputRows { first: 0, values: input };
-        team.run_chunks(output, self.task_rows * self.conv.out_w() * self.conv.out_c, |task, out| {
-            // SAFETY: each task has words of its own, by its number; `ConvU8::new` checked that the CPU has the instruction
-            // set.
-            unsafe { self.task(task * self.task_rows, input, words.part(task * words_len, words_len), out) }
-        });
-    }
-
-    fn row_kernel(&self) -> Option<&dyn RowKernel<u8>> {
-        Some(self)
-    }
-}
-
-impl<const VNNI: bool> RowKernel<u8> for Depthwise<VNNI> {
-    fn scratch_len(&self) -> usize {
-        self.words_len() + LINE
-    }
-
-    fn make(
-        &self,
-        rows: Range<usize>,
-        input: InputRows<'_, u8>,
-        _: Option<&[u8]>,
-        output: &mut [u8],
-        scratch: &mut [u8],
-    ) {
-        // SAFETY: `ConvU8::new` checked that the CPU has the instruction set.
-        unsafe { self.task(rows.start, input, aligned(scratch), output) }
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    unsafe fn rows(&self, first: usize, input: InputRows<u8>, words: &mut [u8], out: &mut [u8]) {
+        match self.epilogue.way {
+            POSITIVE => self.rows_by::<POSITIVE>(first, input, words, out),
+            SCALED => self.rows_by::<SCALED>(first, input, words, out),
+            _ => self.rows_by::<GENERAL>(first, input, words, out),
+        }
     }
 }
