@@ -11,12 +11,13 @@
 mod epilogue;
 mod tile;
 
+use std::arch::x86_64::__m512i;
+
 use self::epilogue::{Epilogue, GENERAL, POSITIVE, SCALED};
 use self::tile::{Strip, Tile, VECTOR};
 use crate::conv::vector::{ByRows, WholeRows, is_small_depthwise, task_rows};
 use crate::conv::{Conv2d, InputRows, KernelInfo, KernelOp, U8Kernel};
 use crate::{AlignedBuf, Element, Isa, Requantize};
-use std::arch::x86_64::__m512i;
 
 /// Rows that an instruction sums; without VNNI, two do.
 const KR: usize = 4;
