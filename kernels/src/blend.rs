@@ -49,6 +49,11 @@ impl Blend {
         Ok(Self { isa })
     }
 
+    /// Whether this set has vectors for pixels of so many channels.
+    pub fn has_vectors(&self, channels: usize) -> bool {
+        matches!(channels, 1 | 3) && (self.isa.includes(Isa::Avx2) || self.isa.includes(Isa::Neon))
+    }
+
     /// [`crate::scalar::blend::copy_steps`], and equal to it: copies the pixels whose step lies in `range`. Vectors serve u8 and f32 of one
     /// channel (a plane) and of three. Where no pixel of a vector is to be copied, only steps are read.
     ///

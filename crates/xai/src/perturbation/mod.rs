@@ -39,8 +39,9 @@ use crate::Error;
 pub const STEPS: usize = 100;
 const _: () = assert!(STEPS <= u8::MAX as usize, "a pixel's step is a byte");
 
-/// Steps at once from which on vectors over the whole image are faster than the pixels one by one: of u8, of f32 (224x224, Zen 4).
-const AT_ONCE: [usize; 2] = [5, 10];
+/// Steps at once from which on vectors over the whole image are faster than the pixels one by one (224x224, Zen 4).
+const AT_ONCE_U8: usize = 5;
+const AT_ONCE_F32: usize = 10;
 
 /// Pixels (row-major indices) by falling value of the map; equal values in row-major order, NaN last.
 ///
@@ -120,8 +121,8 @@ impl<'a> Walk<'a> {
         let step = step.min(STEPS);
         let (source, [low, high]) =
             if step >= self.step { (self.to, [self.step, step]) } else { (self.from, [step, self.step]) };
-        let at_once = AT_ONCE[usize::from(source.dtype() == DType::F32)];
-        if high - low >= at_once {
+        let at_once = if source.dtype() == DType::F32 { AT_ONCE_F32 } else { AT_ONCE_U8 };
+        if high - low >= at_once && Blend::default().has_vectors(run_of(source)) {
             copy_steps(source, &mut self.current, &self.steps, [low, high]);
         } else {
             let [now, then] = [low, high].map(|step| changed_pixels(step, self.order.len()));
@@ -266,22 +267,24 @@ fn pixel_steps(image: &Tensor, order: &[u32]) -> Result<Arc<[u8]>, Error> {
     Ok(steps.into())
 }
 
-/// Copies the pixels that change between two steps. Both tensors are of equal make (`check_pair`).
+/// Elements of a pixel side by side: its channels, or one of each plane.
+fn run_of(image: &Tensor) -> usize {
+    if image.layout() == Layout::Nhwc { image.chw().map_or(1, |[channels, ..]| channels) } else { 1 }
+}
+
+/// Copies the pixels that change between two steps, by passes over the image or its planes. Both tensors are of equal make (`check_pair`).
 fn copy_steps(source: &Tensor, target: &mut Tensor, steps: &[u8], [low, high]: [usize; 2]) {
-    fn copy<T: Element>(source: &[T], target: &mut [T], steps: &[u8], range: RangeInclusive<u8>, nhwc: bool) {
-        let (blend, pixels) = (Blend::default(), steps.len());
-        if nhwc {
-            return blend.copy_steps(steps, range, source.len() / pixels, source, target);
-        }
-        for (source, target) in source.chunks_exact(pixels).zip(target.chunks_exact_mut(pixels)) {
-            blend.copy_steps(steps, range.clone(), 1, source, target);
+    fn copy<T: Element>(source: &[T], target: &mut [T], steps: &[u8], range: RangeInclusive<u8>, run: usize) {
+        let part = steps.len() * run;
+        for (source, target) in source.chunks_exact(part).zip(target.chunks_exact_mut(part)) {
+            Blend::default().copy_steps(steps, range.clone(), run, source, target);
         }
     }
-    let (range, nhwc) = (low as u8 + 1..=high as u8, source.layout() == Layout::Nhwc);
+    let (range, run) = (low as u8 + 1..=high as u8, run_of(source));
     if let (Ok(from), Ok(to)) = (source.as_f32(), target.as_f32_mut()) {
-        copy(from, to, steps, range, nhwc);
+        copy(from, to, steps, range, run);
     } else if let (Ok(from), Ok(to)) = (source.as_u8(), target.as_u8_mut()) {
-        copy(from, to, steps, range, nhwc);
+        copy(from, to, steps, range, run);
     }
 }
 
