@@ -34,7 +34,6 @@ pub(crate) use avxvnni::GEMM_U8_AVX_VNNI;
 pub(crate) use depthwise_dot::DEPTHWISE_U8_AVX_VNNI;
 pub(crate) use depthwise_f32::{DEPTHWISE_F32, DEPTHWISE_F32_AVX512};
 pub(crate) use depthwise_u8::DEPTHWISE_U8;
-pub(crate) use epilogue::Scaling;
 pub(crate) use expand_f32::{EXPAND_F32, EXPAND_F32_AVX512};
 pub(crate) use gemm_f32::GEMM_F32;
 pub(crate) use gemm_u8::{GEMM_U8, WIDENED_U8};

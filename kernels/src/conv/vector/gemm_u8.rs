@@ -14,8 +14,6 @@ use super::{
 };
 use crate::conv::{Conv2d, InputRows, PackedU8, RowKernel};
 use crate::shared::SharedMut;
-#[cfg(target_arch = "x86_64")]
-use crate::x86::Scaling;
 use crate::{AlignedBuf, Requantize, Team};
 
 /// What an instruction set adds to [`GemmU8`].
@@ -37,6 +35,13 @@ pub(crate) trait GemmU8Kernel: Send + Sync + Sized + 'static {
     fn shape(conv: &Conv2d, band: usize) -> TileShape {
         let _ = band;
         TileShape::choose(Self::SHAPES, conv, Self::NR)
+    }
+
+    /// Finds out which of the kernel's ways from sums to outputs these weights allow, and may change the constants to what that one needs.
+    #[cfg(target_arch = "x86_64")]
+    fn way(conv: &Conv2d, weights: &[i8], requantize: &Requantize, constants: &mut EpilogueU8) -> u8 {
+        let _ = (conv, weights, requantize, constants);
+        0
     }
 
     /// Whether it stacks the rows of this convolution's windows; see [`Stack`].
@@ -76,8 +81,9 @@ pub(crate) struct GemmU8<K: GemmU8Kernel> {
     pub(crate) epilogue: EpilogueU8,
     residual: Option<ResidualU8>,
     padding: K::X,
+    /// The kernel's way from sums to outputs.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) scaling: Scaling,
+    pub(crate) way: u8,
     /// Where the windows of a band's pixels start in its rows.
     #[cfg(target_arch = "x86_64")]
     pub(crate) windows: Vec<u32>,
@@ -125,13 +131,15 @@ impl<K: GemmU8Kernel> GemmU8<K> {
         for (bias, sum) in requantize.bias_i32.iter_mut().zip(conv.weight_sums(weights)) {
             *bias = bias.wrapping_add(sum.wrapping_mul(K::X::OFFSET));
         }
+        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+        let mut epilogue = EpilogueU8::new(&requantize, |v| panels.constants(v), |v| panels.constants(v));
         Self {
+            #[cfg(target_arch = "x86_64")]
+            way: K::way(conv, weights, &requantize, &mut epilogue),
             weights: panels.pack(conv, weights),
-            epilogue: EpilogueU8::new(&requantize, |v| panels.constants(v), |v| panels.constants(v)),
+            epilogue,
             residual: ResidualU8::new(&requantize, K::ADD_TO),
             padding: K::X::from_u8(requantize.x_zero_point),
-            #[cfg(target_arch = "x86_64")]
-            scaling: Scaling::new(&requantize, conv.terms()),
             #[cfg(target_arch = "x86_64")]
             windows: bands.windows(),
             stack: None,

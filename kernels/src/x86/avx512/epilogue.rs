@@ -1,13 +1,53 @@
-//! What sums in 512-bit registers start with, and how they become outputs in f32.
+//! What sums in 512-bit registers start with, and how they become outputs.
+//!
+//! Of int8 sums, what is provable from the weights and the constants is found out when they are packed, and what it makes needless is
+//! left out: the bias in f32, the bound that keeps a value in i32, the conversion to f32 (`way`).
 
 use std::arch::x86_64::*;
 
-use crate::conv::Activation;
+use crate::Requantize;
 use crate::conv::vector::EpilogueU8;
+use crate::conv::{Activation, Conv2d};
 use crate::scalar::float::SIXTH;
 
 /// Lanes of i32 and f32: channels of a block.
 pub(super) const LANES: usize = 16;
+
+/// How sums become integers, from the most general way on.
+pub(super) const GENERAL: u8 = 0;
+/// No bias in f32, and no sum times its multiplier comes near the ends of i16.
+pub(super) const SCALED: u8 = 1;
+/// No bias in f32, no sum times its multiplier leaves i32, the zero point is 0, and sums are below 2^23. A sum plus the bits of the float 2^23 is then, taken for a float, 2^23
+/// plus the sum if that is not negative; a fused multiply-add takes 2^23 out again in the product, exactly, and rounds once, to the
+/// same float as the product of the converted sum. Negative sums give other negative products, whose output is 0 all the same.
+pub(super) const POSITIVE: u8 = 2;
+
+/// The bits of 2^23 as a float, and the float.
+const MAGIC_BITS: i32 = 0x4b00_0000;
+const MAGIC: f32 = 8_388_608.0;
+
+/// The cheapest way that gives each possible sum its output.
+pub(super) fn way(conv: &Conv2d, weights: &[i8], requantize: &Requantize) -> u8 {
+    if requantize.bias_f32.iter().any(|&bias| bias != 0.0) {
+        return GENERAL;
+    }
+    let (mut largest, mut scaled) = (0, 0.0_f64);
+    for (channel, weights) in weights.chunks_exact(conv.terms()).enumerate() {
+        let bias = i64::from(requantize.bias_i32[channel]);
+        let of_sign =
+            |sign: i64| bias + weights.iter().map(|&w| (i64::from(w) * sign).max(0) * sign * 255).sum::<i64>();
+        let bound = of_sign(1).abs().max(of_sign(-1).abs());
+        largest = largest.max(bound);
+        scaled = scaled.max(bound as f64 * f64::from(requantize.multiplier[channel]));
+    }
+    let finite = requantize.multiplier.iter().all(|multiplier| (multiplier * MAGIC).is_finite());
+    // 2e9 is below 2^31, and 32e3 below 2^15, by more than roundings and a zero point add.
+    match (scaled < 2e9, scaled < 32e3) {
+        (true, _) if largest < 1 << 23 && finite && requantize.zero_point == 0 => POSITIVE,
+        (_, true) => SCALED,
+        _ => GENERAL,
+    }
+}
 
 impl EpilogueU8 {
     /// What the 16 sums with constants from `index` on start with.
@@ -17,6 +57,12 @@ impl EpilogueU8 {
         let values = &self.bias_i32[index..index + LANES];
         // SAFETY: the slice has 16 elements; the load needs no alignment.
         unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
+    }
+
+    /// Constants for the way [`POSITIVE`]: the f32 bias, of which there is none, takes out of a product what the i32 bias puts into a sum.
+    pub(super) fn make_positive(&mut self) {
+        self.bias_i32.iter_mut().for_each(|bias| *bias += MAGIC_BITS);
+        self.bias_f32.iter_mut().zip(self.multiplier.iter()).for_each(|(bias, multiplier)| *bias = -MAGIC * multiplier);
     }
 }
 

@@ -1,28 +1,13 @@
 //! From the sums of a depthwise convolution to its outputs.
 //!
-//! Depthwise sums are few, so a large part of the work is here. What is provable from the weights and the constants is
-//! found out when they are packed, and what it makes needless is left out: the bias in f32, the bound that keeps a value
-//! in i32, the conversion to f32.
+//! Depthwise sums are few, so a large part of the work is here: it is done in the cheapest [`way`].
 
 use std::arch::x86_64::*;
 
-use super::super::epilogue::load_f32;
+use super::super::epilogue::{POSITIVE, SCALED, load_f32, way};
 use crate::conv::Conv2d;
 use crate::conv::vector::EpilogueU8;
 use crate::{AlignedBuf, Requantize};
-
-/// How sums become integers, from the most general way on.
-pub(super) const GENERAL: u8 = 0;
-/// No bias in f32, and no sum times its multiplier comes near the ends of i16.
-pub(super) const SCALED: u8 = 1;
-/// No bias in f32, no sum times its multiplier leaves i32, the zero point is 0, and sums are below 2^23. A sum plus the bits of the float 2^23 is then, taken for a float, 2^23
-/// plus the sum if that is not negative; a fused multiply-add takes 2^23 out again in the product, exactly, and rounds once, to the
-/// same float as the product of the converted sum. Negative sums give other negative products, whose output is 0 all the same.
-pub(super) const POSITIVE: u8 = 2;
-
-/// The bits of 2^23 as a float, and the float.
-const MAGIC_BITS: i32 = 0x4b00_0000;
-const MAGIC: f32 = 8_388_608.0;
 
 /// The constants in the order of the sums, and the way that they allow.
 pub(super) struct Epilogue {
@@ -42,34 +27,9 @@ impl Epilogue {
         let mut constants = EpilogueU8::new(requantize, spread_i32, spread_f32);
         let way = way(conv, weights, requantize);
         if way == POSITIVE {
-            constants.bias_i32.iter_mut().for_each(|bias| *bias += MAGIC_BITS);
-            let multipliers = constants.multiplier.iter();
-            constants.bias_f32.iter_mut().zip(multipliers).for_each(|(bias, multiplier)| *bias = -MAGIC * multiplier);
+            constants.make_positive();
         }
         Self { constants, way }
-    }
-}
-
-/// The cheapest way that gives each possible sum its output.
-fn way(conv: &Conv2d, weights: &[i8], requantize: &Requantize) -> u8 {
-    if requantize.bias_f32.iter().any(|&bias| bias != 0.0) {
-        return GENERAL;
-    }
-    let (mut largest, mut scaled) = (0, 0.0_f64);
-    for (channel, weights) in weights.chunks_exact(conv.terms()).enumerate() {
-        let bias = i64::from(requantize.bias_i32[channel]);
-        let of_sign =
-            |sign: i64| bias + weights.iter().map(|&w| (i64::from(w) * sign).max(0) * sign * 255).sum::<i64>();
-        let bound = of_sign(1).abs().max(of_sign(-1).abs());
-        largest = largest.max(bound);
-        scaled = scaled.max(bound as f64 * f64::from(requantize.multiplier[channel]));
-    }
-    let finite = requantize.multiplier.iter().all(|multiplier| (multiplier * MAGIC).is_finite());
-    // 2e9 is below 2^31, and 32e3 below 2^15, by more than roundings and a zero point add.
-    match (scaled < 2e9, scaled < 32e3) {
-        (true, _) if largest < 1 << 23 && finite && requantize.zero_point == 0 => POSITIVE,
-        (_, true) => SCALED,
-        _ => GENERAL,
     }
 }
 

@@ -13,8 +13,9 @@ mod tile;
 
 use std::arch::x86_64::__m512i;
 
-use self::epilogue::{Epilogue, GENERAL, POSITIVE, SCALED};
+use self::epilogue::Epilogue;
 use self::tile::{Strip, Tile, VECTOR};
+use super::epilogue::{GENERAL, POSITIVE, SCALED};
 use crate::conv::vector::{ByRows, WholeRows, is_small_depthwise, task_rows};
 use crate::conv::{Conv2d, InputRows, KernelInfo, KernelOp, U8Kernel};
 use crate::{AlignedBuf, Element, Isa, Requantize};

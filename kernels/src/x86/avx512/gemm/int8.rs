@@ -3,19 +3,22 @@
 use std::arch::x86_64::*;
 
 use super::super::super::epilogue::Scaling;
-use super::super::epilogue::LANES;
+use super::super::epilogue::{self, LANES};
 use super::super::ops::{add_to_u8, add_to_u8_vnni};
 use super::strip::{Layer, MAX_PIXELS, Strip, choose};
 use super::{broadcast, by_shape, each, gemm_sums, stack};
-use crate::Isa;
 use crate::conv::vector::{AddTo, Band, EpilogueU8, GemmU8, GemmU8Kernel, Panel, Part, StackedRow, TileShape};
 use crate::conv::{Conv2d, KernelInfo, KernelOp, U8Kernel};
 use crate::shared::SharedMut;
+use crate::{Isa, Requantize};
 
 /// [`Scaling`] as constants.
 const MULTIPLIER: u8 = Scaling::Multiplier as u8;
 const BIAS: u8 = Scaling::Bias as u8;
 const CLAMP: u8 = Scaling::Clamp as u8;
+/// Beside those, [`epilogue::POSITIVE`].
+const FLOAT_BITS: u8 = 3;
+const _: () = assert!(FLOAT_BITS != MULTIPLIER && FLOAT_BITS != BIAS && FLOAT_BITS != CLAMP);
 
 /// Defines an int8 kernel by some items of its trait and the arguments of `gemm_sums`.
 macro_rules! gemm_u8 {
@@ -33,6 +36,14 @@ macro_rules! gemm_u8 {
                 choose(conv, band, conv.terms().div_ceil($kr))
             }
 
+            fn way(conv: &Conv2d, weights: &[i8], requantize: &Requantize, constants: &mut EpilogueU8) -> u8 {
+                if epilogue::way(conv, weights, requantize) == epilogue::POSITIVE {
+                    constants.make_positive();
+                    return FLOAT_BITS;
+                }
+                Scaling::new(requantize, conv.terms()) as u8
+            }
+
             #[target_feature(enable = $features)]
             unsafe fn part(gemm: &GemmU8<Self>, part: &Part, input: &[u8], rows: &mut [$x], out: &SharedMut<u8>) {
                 // SAFETY: the caller's promise.
@@ -45,15 +56,19 @@ macro_rules! gemm_u8 {
                 let layer = Layer { bands: &gemm.bands, panels: &gemm.panels, windows: &gemm.windows };
                 let mut strip = Strip::new(&layer, (band, rows), (panel, gemm.weights(panel)), |start, len| out.span(start, len));
                 let constants = Constants::new(&gemm.epilogue, panel);
-                if gemm.scaling == Scaling::Clamp {
+                if gemm.way == CLAMP {
                     // No network's constants are so large: exact, but not fast.
                     strip.pixels = 1;
                     // SAFETY: as below; tiles may have one pixel.
                     return by_shape!(strip, |_MR, NB, H| unsafe { outputs::<1, NB, H, CLAMP>(&strip, &constants) });
                 }
-                if gemm.scaling == Scaling::Bias {
+                if gemm.way == BIAS {
                     // SAFETY: as below.
                     return by_shape!(strip, |MR, NB, H| unsafe { outputs::<MR, NB, H, BIAS>(&strip, &constants) });
+                }
+                if gemm.way == FLOAT_BITS {
+                    // SAFETY: as below.
+                    return by_shape!(strip, |MR, NB, H| unsafe { outputs::<MR, NB, H, FLOAT_BITS>(&strip, &constants) });
                 }
                 // SAFETY: a strip of this shape, whose outputs no other task has, and constants of as many blocks.
                 by_shape!(strip, |MR, NB, H| unsafe { outputs::<MR, NB, H, MULTIPLIER>(&strip, &constants) })
@@ -221,6 +236,9 @@ impl Constants {
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn scaled<const S: u8>(&self, sums: __m512i, bias: __m512, multiplier: __m512) -> __m512i {
+        if S == FLOAT_BITS {
+            return _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_castsi512_ps(sums), multiplier, bias));
+        }
         let mut x = _mm512_cvtepi32_ps(sums);
         if S != MULTIPLIER {
             x = _mm512_fmadd_ps(bias, _mm512_set1_ps(self.bias_scale), x);
@@ -256,13 +274,20 @@ impl<const MR: usize, const NB: usize, const H: usize> Sums<MR, NB, H> {
             // SAFETY: the caller's promise; vectors beyond the last repeat it, and are not stored.
             unsafe {
                 let scaled = |v: usize| self.scaled::<S>(constants, v.min(Self::ALL - 1));
-                let zero_point = _mm512_set1_epi16(constants.zero_point);
-                let ab = _mm512_adds_epi16(_mm512_packs_epi32(scaled(first), scaled(first + 1)), zero_point);
-                let cd = _mm512_adds_epi16(_mm512_packs_epi32(scaled(first + 2), scaled(first + 3)), zero_point);
+                let words = |first: usize| {
+                    let words = _mm512_packs_epi32(scaled(first), scaled(first + 1));
+                    if S == FLOAT_BITS {
+                        words
+                    } else {
+                        _mm512_adds_epi16(words, _mm512_set1_epi16(constants.zero_point))
+                    }
+                };
+                let (ab, cd) = (words(first), words(first + 2));
                 // Packing works on 128-bit parts: part p has the p-th four outputs of each vector.
                 let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
                 let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd));
-                let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(constants.low as i8));
+                let bytes =
+                    if S == FLOAT_BITS { bytes } else { _mm512_max_epu8(bytes, _mm512_set1_epi8(constants.low as i8)) };
                 if strip.whole() {
                     Self::store_group(bytes, first, out, strip.out_c);
                 } else {
