@@ -8,23 +8,45 @@ use crate::conv::vector::{Band, Bands, Panel, Panels, TileShape};
 pub(super) const MAX_PIXELS: usize = 12;
 const MAX_BLOCKS: usize = 6;
 
-/// Pixels of tiles by their number of blocks: sums, weights of one step and broadcast activations fit 32 registers. Of two, the one whose
-/// tiles, each with one more multiplication for what else it does, are fewer; rows of the networks' maps are often multiples of 7.
+/// Pixels of tiles by their number of blocks: sums, weights of one step and broadcast activations fit 32 registers. Rows of the networks' maps
+/// are often multiples of 7.
 const PIXELS: [&[usize]; MAX_BLOCKS] = [&[12, 7], &[10, 7], &[8, 7], &[6], &[5], &[4]];
 
-/// How many pixels a tile has that computes `blocks` blocks (half ones too) of `pixels` pixels of a band.
+/// Pixels of tiles about half as large, for few steps and no half block: while the CPU still finishes one tile's outputs, it has room for
+/// products of the next.
+const FEWER_PIXELS: [usize; MAX_BLOCKS] = [6, 5, 4, 3, 3, 2];
+
+/// Most steps of such tiles by their number of blocks (as measured on a Zen 4); where there are more, what counts is to read weights less often.
+const FEW_STEPS: [usize; MAX_BLOCKS] = [200, 200, 200, 200, 200, 64];
+
+/// Twentieths of a cycle that the outputs of a tile of so many vectors of sums take beside its products: of 12 vectors 18 cycles, of 24 vectors 58
+/// (Zen 4).
+const fn outputs(vectors: usize) -> usize {
+    vectors * (12 + 3 * vectors / 2)
+}
+
+/// Whether a panel's last block has half its channels or less.
+fn has_half(channels: usize) -> bool {
+    (1..=LANES / 2).contains(&(channels % LANES))
+}
+
+/// How many pixels a tile has that computes a panel of so many channels of `pixels` pixels of a band in so many steps: what takes least time, of
+/// a cycle a vector and step, one more a tile, and its outputs.
 ///
 /// A band's last tile is as large as the others and computes some pixels twice; where there are fewer pixels than a tile has, tiles are
 /// of one pixel.
-pub(super) fn pixels(blocks: usize, pixels: usize) -> usize {
-    let fitting = PIXELS[blocks - 1].iter().filter(|&&tile| tile <= pixels);
-    fitting.min_by_key(|&&tile| pixels.div_ceil(tile) * (tile * blocks + 1)).copied().unwrap_or(1)
+fn pixels(channels: usize, pixels: usize, steps: usize) -> usize {
+    let blocks = channels.div_ceil(LANES);
+    let fewer = (steps <= FEW_STEPS[blocks - 1] && !has_half(channels)).then_some(FEWER_PIXELS[blocks - 1]);
+    let cost = |&tile: &usize| pixels.div_ceil(tile) * (20 * (tile * blocks * steps + 1) + outputs(tile * blocks));
+    let all = PIXELS[blocks - 1].iter().copied().chain(fewer);
+    all.filter(|&tile| tile <= pixels).min_by_key(cost).unwrap_or(1)
 }
 
 /// The blocks of a panel that make the outputs of `conv` cheapest, in bands of about `band` pixels; with the pixels of a tile of such a panel.
 ///
 /// Half cycles of a model: a multiplication of 512 bits a cycle, a load of a vector a cycle, two broadcasts a cycle, at least the four cycles that a sum
-/// waits for itself, and some for each tile.
+/// waits for itself, and some for each tile, half as many for one of [`FEWER_PIXELS`].
 pub(super) fn choose(conv: &Conv2d, band: usize, steps: usize) -> TileShape {
     let total = conv.group_out().div_ceil(LANES);
     let cost = |&blocks: &usize| -> usize {
@@ -32,15 +54,16 @@ pub(super) fn choose(conv: &Conv2d, band: usize, steps: usize) -> TileShape {
         (0..panels)
             .map(|index| {
                 let (first, end) = (index * total / panels, (index + 1) * total / panels);
-                let half_channels = (conv.group_out() - first * LANES).min((end - first) * LANES).div_ceil(LANES / 2);
-                let tile = pixels(end - first, band);
+                let channels = (conv.group_out() - first * LANES).min((end - first) * LANES);
+                let half_channels = channels.div_ceil(LANES / 2);
+                let tile = pixels(channels, band, steps);
                 let step = (tile * half_channels).max(half_channels + tile).max(8);
-                band.div_ceil(tile) * (steps * step + 40)
+                band.div_ceil(tile) * (steps * step + if tile == FEWER_PIXELS[end - first - 1] { 20 } else { 40 })
             })
             .sum()
     };
     let blocks = (1..=MAX_BLOCKS.min(total)).rev().min_by_key(cost).unwrap_or(1);
-    TileShape { blocks, pixels: pixels(blocks, band) }
+    TileShape { blocks, pixels: pixels(conv.group_out().min(blocks * LANES), band, steps) }
 }
 
 /// What all strips of a layer have in common.
@@ -97,9 +120,10 @@ impl<'a, X, W, O> Strip<'a, X, W, O> {
         assert!(windows.last().is_none_or(|&last| last as usize + panel.input + panels.reach() <= rows.len()));
         assert!(!panels.runs.is_empty() && panels.run_len > 0 && !windows.is_empty());
         assert!(weights.len() >= panel.blocks * panels.block_len());
-        let pixels = pixels(panel.blocks, len);
+        let steps = panels.runs.len() * panels.run_len / panels.kr;
+        let pixels = pixels(panel.len, len, steps);
         let ahead_step = (panel.blocks * panels.nr * panels.kr).div_ceil(len.div_ceil(pixels));
-        let half = usize::from((1..=LANES / 2).contains(&(panel.len % LANES)));
+        let half = usize::from(has_half(panel.len));
         Self {
             rows: rows[panel.input..].as_ptr(),
             windows,
@@ -111,7 +135,7 @@ impl<'a, X, W, O> Strip<'a, X, W, O> {
             weights: weights.as_ptr(),
             ahead: weights.as_ptr().wrapping_add(panel.blocks * panels.block_len()),
             ahead_step,
-            ahead_tile: panels.runs.len() * panels.run_len / panels.kr * ahead_step,
+            ahead_tile: steps * ahead_step,
             out: out(first * out_c + panel.channel, (windows.len() - 1) * out_c + panel.len),
             channels: panel.len,
             out_c,
@@ -150,20 +174,48 @@ impl<'a, X, W, O> Strip<'a, X, W, O> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::by_shape;
     use super::*;
 
     #[test]
     fn tiles_leave_little_unused() {
-        assert_eq!(pixels(3, 49), 7);
-        assert_eq!(pixels(3, 64), 8);
-        assert_eq!(pixels(1, 6), 1);
-        assert_eq!(pixels(4, 784), 6);
+        let many = 288;
+        assert_eq!(pixels(48, 49, many), 7);
+        assert_eq!(pixels(48, 64, many), 8);
+        assert_eq!(pixels(16, 6, many), 1);
+        assert_eq!(pixels(64, 784, many), 6);
+        assert_eq!(pixels(56, 784, 16), 6);
+    }
+
+    #[test]
+    fn tiles_of_few_steps_are_small() {
+        assert_eq!(pixels(64, 784, 16), 3);
+        // Of 3 pixels, 17 tiles would have 51; of 7 there is none too many.
+        assert_eq!(pixels(48, 49, 80), 7);
+    }
+
+    #[test]
+    fn there_is_code_for_each_tile() {
+        struct Shape {
+            pixels: usize,
+            blocks: usize,
+            half: usize,
+        }
+        for (channels, map) in (1..=MAX_BLOCKS * LANES).flat_map(|c| (1..50).map(move |map| (c, map))) {
+            for steps in [1, 64, 65, 200, 201, 1000] {
+                let half = usize::from(has_half(channels));
+                let strip =
+                    Shape { pixels: pixels(channels, map, steps), blocks: channels.div_ceil(LANES) - half, half };
+                assert!(strip.pixels <= map);
+                assert_eq!(by_shape!(strip, |MR, NB, H| MR * (NB + H)), strip.pixels * channels.div_ceil(LANES));
+            }
+        }
     }
 
     #[test]
     fn panels_suit_the_channels() {
         let shape = |channels: usize, pixels| choose(&Conv2d::linear(64, channels), pixels, 16);
-        assert_eq!(shape(16, 784), TileShape { blocks: 1, pixels: 12 });
+        assert_eq!(shape(16, 784), TileShape { blocks: 1, pixels: 7 });
         assert_eq!(shape(512, 49), TileShape { blocks: 3, pixels: 7 });
         assert_eq!(shape(1000, 1).pixels, 1);
     }
