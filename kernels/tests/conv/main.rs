@@ -390,6 +390,22 @@ fn depthwise_outputs_beyond_the_range_saturate() {
 /// Biases at the ends of i32, which products carry beyond.
 #[test]
 fn sums_that_wrap_equal_scalar() {
+    let out = QParams { scale: 2.0_f32.powi(24), zero_point: 128 };
+    biased_sums_equal_scalar(&[-2.147_483_5e9, 0.0, 2.147_483_5e9], out);
+}
+
+/// Around 2^23, from where on not every integer is an f32, and with only positive outputs: kernels may make floats of sums in more than one way.
+#[test]
+fn sums_of_24_bits_equal_scalar() {
+    let around = 2.0_f32.powi(23);
+    let biases = [-around, 0.0, around / 2.0, around - 70_000.0, around - 1.0, around + 2.0, 2.0 * around];
+    for exponent in [15, 17, 18] {
+        biased_sums_equal_scalar(&biases, QParams { scale: 2.0_f32.powi(exponent), zero_point: 0 });
+    }
+}
+
+/// Of some shapes, with biases drawn from these, in units of sums.
+fn biased_sums_equal_scalar(biases: &[f32], out: QParams) {
     let mut random = Random(6);
     let map = Conv2d { in_h: 5, in_w: 6, ..Conv2d::linear(24, 24) };
     let mut geometries = vec![Conv2d::linear(40, 24), map, Conv2d { kernel: [3; 2], padding: [1; 2], ..map }];
@@ -401,10 +417,8 @@ fn sums_that_wrap_equal_scalar() {
         for zero_point in [0, 128, 255] {
             let weights: Vec<i8> = (0..geometry.weight_len()).map(|_| random.of(&[-128, -1, 1, 127])).collect();
             let input = integers(&mut random, geometry.in_len(), true);
-            let bias: Vec<f32> =
-                (0..geometry.out_c).map(|_| random.of(&[-2.147_483_5e9, 0.0, 2.147_483_5e9])).collect();
+            let bias: Vec<f32> = (0..geometry.out_c).map(|_| random.of(biases)).collect();
             let x = QParams { scale: 1.0, zero_point };
-            let out = QParams { scale: 2.0_f32.powi(24), zero_point: 128 };
             let sums = geometry.weight_sums(&weights);
             let requantize = Requantize::new(Numerics::Qnnpack, x, &[1.0], &bias, &sums, out, false).expect("valid");
             let make = |isa| ConvU8::new(isa, &geometry, &weights, zero_point, requantize.clone()).expect("valid");
