@@ -5,22 +5,23 @@ use std::ops::RangeInclusive;
 use crate::scalar::blend::copy_steps;
 use crate::{Element, Error, Isa};
 
-/// Calls the instruction set's function of this name for one or three channels; 0 where it has none.
+/// Calls the function of this name for one or three channels; 0 where there is none.
 macro_rules! vectors {
-    ($isa:expr, $channels:expr, $name:ident($($argument:expr),*)) => {
+    ($blend:expr, $channels:expr, $name:ident($($argument:expr),*)) => {
         match $channels {
+            _ if !$blend.has_vectors($channels) => 0,
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: whoever holds an `Isa` has checked that this CPU has it, and the set includes AVX2.
-            1 if $isa.includes(Isa::Avx2) => unsafe { crate::x86::blend::$name::<1>($($argument),*) },
+            // SAFETY: a set that has vectors here includes AVX2, and whoever holds an `Isa` has checked that this CPU has it.
+            1 => unsafe { crate::x86::blend::$name::<1>($($argument),*) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            3 if $isa.includes(Isa::Avx2) => unsafe { crate::x86::blend::$name::<3>($($argument),*) },
+            3 => unsafe { crate::x86::blend::$name::<3>($($argument),*) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: NEON is in the base instruction set of aarch64.
-            1 if $isa.includes(Isa::Neon) => unsafe { crate::aarch64::blend::$name::<1>($($argument),*) },
+            1 => unsafe { crate::aarch64::blend::$name::<1>($($argument),*) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: as above.
-            3 if $isa.includes(Isa::Neon) => unsafe { crate::aarch64::blend::$name::<3>($($argument),*) },
+            3 => unsafe { crate::aarch64::blend::$name::<3>($($argument),*) },
             _ => 0,
         }
     };
@@ -94,7 +95,7 @@ impl Blend {
         source: &[u8],
         target: &mut [u8],
     ) -> usize {
-        vectors!(self.isa, channels, copy_bytes(steps, range, source, target))
+        vectors!(self, channels, copy_bytes(steps, range, source, target))
     }
 
     /// What vectors can do of floats: returns the pixels that are done.
@@ -106,7 +107,7 @@ impl Blend {
         source: &[f32],
         target: &mut [f32],
     ) -> usize {
-        vectors!(self.isa, channels, copy_floats(steps, range, source, target))
+        vectors!(self, channels, copy_floats(steps, range, source, target))
     }
 }
 

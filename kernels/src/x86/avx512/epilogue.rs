@@ -34,9 +34,12 @@ pub(super) fn way(conv: &Conv2d, weights: &[i8], requantize: &Requantize) -> u8 
     let (mut largest, mut scaled) = (0, 0.0_f64);
     for (channel, weights) in weights.chunks_exact(conv.terms()).enumerate() {
         let bias = i64::from(requantize.bias_i32[channel]);
-        let of_sign =
-            |sign: i64| bias + weights.iter().map(|&w| (i64::from(w) * sign).max(0) * sign * 255).sum::<i64>();
-        let bound = of_sign(1).abs().max(of_sign(-1).abs());
+        // One pass in i32, of which the compiler makes vectors: it is over all weights of a network, while that is loaded.
+        let [above, below] = weights.iter().fold([0_i32; 2], |[above, below], &w| {
+            let w = i32::from(w);
+            [above + w.max(0), below + w.min(0)]
+        });
+        let bound = [above, below].map(|sum| (bias + 255 * i64::from(sum)).abs()).into_iter().fold(0, i64::max);
         largest = largest.max(bound);
         scaled = scaled.max(bound as f64 * f64::from(requantize.multiplier[channel]));
     }

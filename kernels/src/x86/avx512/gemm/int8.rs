@@ -37,7 +37,8 @@ macro_rules! gemm_u8 {
             }
 
             fn way(conv: &Conv2d, weights: &[i8], requantize: &Requantize, constants: &mut EpilogueU8) -> u8 {
-                if epilogue::way(conv, weights, requantize) == epilogue::POSITIVE {
+                // Other zero points need no look at the weights.
+                if requantize.zero_point == 0 && epilogue::way(conv, weights, requantize) == epilogue::POSITIVE {
                     constants.make_positive();
                     return FLOAT_BITS;
                 }

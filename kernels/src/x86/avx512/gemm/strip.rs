@@ -19,8 +19,8 @@ const FEWER_PIXELS: [usize; MAX_BLOCKS] = [6, 5, 4, 3, 3, 2];
 /// Most steps of such tiles by their number of blocks (as measured on a Zen 4); where there are more, what counts is to read weights less often.
 const FEW_STEPS: [usize; MAX_BLOCKS] = [200, 200, 200, 200, 200, 64];
 
-/// Twentieths of a cycle that the outputs of a tile of so many vectors of sums take beside its products: of 12 vectors 18 cycles, of 24 vectors 58
-/// (Zen 4).
+/// Twentieths of a cycle that the outputs of a tile of so many vectors of sums take beside its products, by a formula that gives 12 vectors 18
+/// cycles and 24 vectors 58, about what a Zen 4 takes.
 const fn outputs(vectors: usize) -> usize {
     vectors * (12 + 3 * vectors / 2)
 }
